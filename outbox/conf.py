@@ -1,0 +1,63 @@
+"""Settings: `OUTBOX_<NAME>` in the Django settings, typed, defaulted, read when used.
+
+Reading an attribute looks the Django setting up at that moment, so `override_settings` works
+(after procrastinate's `settings.py`). The system checks hold the types and say what is wrong.
+"""
+
+from datetime import timedelta
+from importlib.util import find_spec
+from typing import Any
+
+from django.conf import settings as django_settings
+
+
+class Settings:
+    #: Where MongoDB is. `mongomock://` is an in-process store, for a trial or fast tests.
+    MONGODB_URI: str = "mongodb://localhost:27017"
+    #: The database that holds the aggregates' collections and the outbox's own.
+    MONGODB_DATABASE: str = "outbox"
+    #: Seconds any one MongoDB operation may take, retries included.
+    MONGODB_TIMEOUT: float = 10.0
+    #: Where Redis is.
+    REDIS_URL: str = "redis://localhost:6379/0"
+    #: Seconds to wait for Redis to connect or answer when publishing.
+    REDIS_TIMEOUT: float = 5.0
+    #: The publisher class, by dotted path.
+    PUBLISHER: str = "outbox.publishers.redis.RedisStreamPublisher"
+    #: The function from `Envelope` to JSON text, by dotted path.
+    ENVELOPE: str = "outbox.envelope.to_json"
+    #: Put before a topic's name to make its stream's key.
+    STREAM_PREFIX: str = ""
+    #: Partitions of a collection: how many relays can work on it at once. Set once a document.
+    PARTITIONS: int = 8
+    #: Documents the relay reads, publishes and pulls at a time.
+    BATCH: int = 500
+    #: Seconds a relay holds a partition without renewing; how long the death of one delays it.
+    LEASE: float = 5.0
+    #: Seconds after which a sweep ends and leaves the rest to the next.
+    SWEEP_TIME: float = 20.0
+    #: How long dispatched messages are kept in the archive; None keeps none.
+    RETENTION: timedelta | None = timedelta(days=7)
+    #: Seconds of the first retry of a message that the broker refused; doubled each time.
+    BACKOFF: float = 1.0
+    #: Seconds that a retry waits at most.
+    BACKOFF_MAX: float = 300.0
+    #: Ids of handled commands and events that a document remembers.
+    HANDLED: int = 100
+    #: Answers to repeatable commands that a document remembers.
+    ANSWERS: int = 10
+    #: Called with (collection, partition) after a commit, by dotted path; None leaves it to beat.
+    WAKE: str | None = "outbox.tasks.wake" if find_spec("celery") else None
+    #: Seconds that a wake may keep a command waiting.
+    WAKE_TIMEOUT: float = 0.25
+    #: Seconds without wakes after one that failed.
+    WAKE_PAUSE: float = 5.0
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("_"):
+            return super().__getattribute__(name)
+        default = super().__getattribute__(name)
+        return getattr(django_settings, f"OUTBOX_{name}", default)
+
+
+conf = Settings()

@@ -1,0 +1,98 @@
+"""Connections: one MongoDB client and one Redis client a process, opened on first use.
+
+The process id is part of each cache's key, so a child that Celery or gunicorn forks opens its own
+client and never shares a socket with its parent.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import redis
+from django.utils.module_loading import import_string
+from pymongo import MongoClient, WriteConcern
+from pymongo.database import Database
+from pymongo.errors import (
+    ConnectionFailure,
+    ExecutionTimeout,
+    NetworkTimeout,
+    NotPrimaryError,
+    PyMongoError,
+    WTimeoutError,
+)
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from outbox.conf import conf
+from outbox.errors import StoreUnavailable
+from outbox.publishers.base import Publisher
+
+Document = dict[str, Any]
+
+
+def database() -> Database[Document]:
+    """The database of the aggregates and the outbox; writes wait for a majority."""
+    client = _mongo_client(conf.MONGODB_URI, conf.MONGODB_TIMEOUT, os.getpid())
+    return client.get_database(conf.MONGODB_DATABASE, write_concern=WriteConcern("majority"))
+
+
+def redis_client(timeout: float | None = None) -> "redis.Redis":
+    """A Redis client that never sends a command twice.
+
+    redis-py repeats a command whose answer was lost, which would put a message on the stream
+    twice; here a lost answer is an error, and the caller decides.
+    """
+    return _redis_client(conf.REDIS_URL, timeout or conf.REDIS_TIMEOUT, os.getpid())
+
+
+def publisher() -> Publisher:
+    """The publisher that `OUTBOX_PUBLISHER` names, one a process."""
+    return _publisher(conf.PUBLISHER, os.getpid())
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Raise `StoreUnavailable` for whatever pymongo says when the server is away or silent."""
+    try:
+        yield
+    except (ConnectionFailure, NetworkTimeout, NotPrimaryError) as error:
+        raise StoreUnavailable(f"MongoDB can't be reached: {error}") from error
+    except (ExecutionTimeout, WTimeoutError) as error:
+        raise StoreUnavailable(f"MongoDB did not answer in time: {error}") from error
+    except PyMongoError as error:
+        if error.timeout:
+            raise StoreUnavailable(f"MongoDB did not answer in time: {error}") from error
+        raise
+
+
+@cache
+def _mongo_client(uri: str, timeout: float, pid: int) -> MongoClient[Document]:
+    if uri.startswith("mongomock://"):
+        import mongomock  # optional: only who asks for the in-process store has it
+
+        return mongomock.MongoClient(tz_aware=True)  # type: ignore[no-any-return]
+    return MongoClient(
+        uri,
+        tz_aware=True,
+        appname="outbox",
+        timeoutMS=round(timeout * 1000),
+        serverSelectionTimeoutMS=round(timeout * 500),
+    )
+
+
+@cache
+def _redis_client(url: str, timeout: float, pid: int) -> "redis.Redis":
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+@cache
+def _publisher(path: str, pid: int) -> Publisher:
+    made: Publisher = import_string(path)()
+    return made

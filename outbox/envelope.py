@@ -1,0 +1,67 @@
+"""The envelope: a message as it goes over the wire, and the default JSON for it.
+
+`payload` was serialized once, at command time; publishing only frames it, so what was stored is
+what is read, to the last digit.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Envelope:
+    """An integration event with all that is needed to publish it.
+
+    `payload` is JSON text; `sequence` is gapless from 1 per aggregate and topic; `occurred_at` is
+    aware, UTC, in milliseconds; `metadata` is stored as it is published.
+    """
+
+    event_id: str
+    type: str
+    version: str
+    topic: str
+    aggregate_id: str
+    sequence: int
+    occurred_at: datetime
+    payload: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+_quote = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def timestamp(moment: datetime) -> str:
+    """ISO 8601 in UTC, with milliseconds and a `Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def to_json(envelope: Envelope) -> str:
+    """The default envelope: the payload framed in JSON, without being parsed."""
+    return (
+        f'{{"eventType": {_quote(envelope.type)}, "eventId": {_quote(envelope.event_id)}, '
+        f'"timestamp": "{timestamp(envelope.occurred_at)}", '
+        f'"version": {_quote(envelope.version)}, '
+        f'"aggregateId": {_quote(envelope.aggregate_id)}, '
+        f'"sequenceNumber": {envelope.sequence}, '
+        f'"payload": {envelope.payload}, "metadata": {_quote(envelope.metadata)}}}'
+    )
+
+
+def to_cloudevents(envelope: Envelope) -> str:
+    """CloudEvents 1.0, structured JSON; ordering and conversation are extension attributes."""
+    metadata = {key.lower(): value for key, value in envelope.metadata.items()}
+    attributes = {
+        "specversion": "1.0",
+        "id": envelope.event_id,
+        "source": f"/{envelope.topic}",
+        "type": envelope.type,
+        "subject": envelope.aggregate_id,
+        "time": timestamp(envelope.occurred_at),
+        "datacontenttype": "application/json",
+        "dataversion": envelope.version,
+        "sequence": str(envelope.sequence),
+        **metadata,
+    }
+    return f'{_quote(attributes)[:-1]}, "data": {envelope.payload}}}'

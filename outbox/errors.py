@@ -1,0 +1,94 @@
+"""Every exception the outbox raises, by what the reader has to do about it.
+
+OutboxError
+├── AggregateNotFound          the caller asked for an id that is not there
+├── AggregateAlreadyExists     the caller added an id twice
+├── ConcurrencyError           somebody else saved first: load and try again
+│   └── StaleVersion           the caller insists on a version that is gone
+├── AlreadyHandled             this command or event has had its effect before
+├── MessageIdReused            the caller gave one id to two different messages
+├── DomainError                a business rule says no (raise your own subclasses)
+├── MessagingError             the messaging tables are wrong: a programmer's error
+│   ├── NoHandler
+│   ├── DuplicateHandler
+│   └── UnmappedEvent
+├── StoreUnavailable           MongoDB can't be reached or doesn't answer in time
+├── MissingIndex               the relay's index isn't there yet
+├── PublishError               the broker refused this one message
+└── BrokerUnavailable          the broker can't be reached, or what became of the
+                               messages is not known
+
+An exception raised without arguments says its docstring's first line.
+"""
+
+
+class OutboxError(Exception):
+    """Something in the outbox went wrong."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(args or ((self.__doc__ or "").strip().partition("\n")[0],)))
+
+
+class AggregateNotFound(OutboxError):
+    """No aggregate with this id is stored."""
+
+
+class AggregateAlreadyExists(OutboxError):
+    """An aggregate with this id is stored already."""
+
+
+class ConcurrencyError(OutboxError):
+    """The aggregate was changed by somebody else since it was loaded."""
+
+
+class StaleVersion(ConcurrencyError):
+    """The aggregate is no longer at the version that the command was meant for."""
+
+
+class AlreadyHandled(OutboxError):
+    """This command or event has been applied to the aggregate before."""
+
+    def __init__(self, aggregate_id: str, message_id: str) -> None:
+        super().__init__(f"{aggregate_id} has been changed by {message_id} before.")
+        self.aggregate_id = aggregate_id
+        self.message_id = message_id
+
+
+class MessageIdReused(OutboxError):
+    """This message id has been used before, for a different message."""
+
+
+class DomainError(OutboxError):
+    """A business rule does not allow this."""
+
+
+class MessagingError(OutboxError):
+    """The messaging tables of the installed apps don't fit together."""
+
+
+class NoHandler(MessagingError):
+    """No app handles this command."""
+
+
+class DuplicateHandler(MessagingError):
+    """Two handlers are declared for one command."""
+
+
+class UnmappedEvent(MessagingError):
+    """A domain event was recorded that no mapping names."""
+
+
+class StoreUnavailable(OutboxError):
+    """MongoDB is away or did not answer in time; nothing is known to be stored."""
+
+
+class MissingIndex(OutboxError):
+    """The outbox's index is missing: run `manage.py migrate` or `manage.py outbox_indexes`."""
+
+
+class PublishError(OutboxError):
+    """The broker refused this message."""
+
+
+class BrokerUnavailable(OutboxError):
+    """The broker is away, or its answer was lost: the messages may or may not be on the stream."""

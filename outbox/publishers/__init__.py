@@ -1,0 +1,1 @@
+"""Publishers: the port to the broker, and what stands behind it."""

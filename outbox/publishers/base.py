@@ -1,0 +1,31 @@
+"""The publisher's port: one method between the relay and any broker."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from outbox.envelope import Envelope
+from outbox.errors import BrokerUnavailable, PublishError
+
+
+class Outcome(NamedTuple):
+    """What became of one aggregate's messages: the first `published` are with the broker.
+
+    `error` says why the next one isn't: a `PublishError` belongs to that message, a
+    `BrokerUnavailable` to the broker. None when all were published.
+    """
+
+    published: int
+    error: PublishError | BrokerUnavailable | None = None
+
+
+class Publisher(Protocol):
+    """Takes messages to the broker."""
+
+    def publish(self, groups: Sequence[Sequence[Envelope]]) -> list[Outcome]:
+        """Publish each group, the messages of one aggregate, in its order; an outcome each.
+
+        Guarantees that a message is on its stream before the next of its group is tried, and
+        that a group ends at its first failure: what is behind it is not published. Raises
+        `BrokerUnavailable` when what became of the messages is not known.
+        """
+        ...

@@ -1,0 +1,33 @@
+"""The in-memory publisher: streams as lists, for tests and for a trial without a broker."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from django.utils.module_loading import import_string
+
+from outbox.conf import conf
+from outbox.envelope import Envelope
+from outbox.errors import PublishError
+from outbox.publishers.base import Outcome
+
+
+class InMemoryPublisher:
+    """Keeps what is published in `streams`: the envelope texts of each stream, in order.
+
+    Topics named in `refused` fail, as a broker does that has no room or no permission for them.
+    """
+
+    def __init__(self) -> None:
+        self.streams: defaultdict[str, list[str]] = defaultdict(list)
+        self.refused: set[str] = set()
+
+    def publish(self, groups: Sequence[Sequence[Envelope]]) -> list[Outcome]:
+        to_json = import_string(conf.ENVELOPE)
+        return [self._publish_group(group, to_json) for group in groups]
+
+    def _publish_group(self, group: Sequence[Envelope], to_json) -> Outcome:  # type: ignore[no-untyped-def]
+        for position, envelope in enumerate(group):
+            if envelope.topic in self.refused:
+                return Outcome(position, PublishError(f"{envelope.topic} is refused"))
+            self.streams[conf.STREAM_PREFIX + envelope.topic].append(to_json(envelope))
+        return Outcome(len(group))

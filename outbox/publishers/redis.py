@@ -1,0 +1,84 @@
+"""The Redis Streams publisher: one stream a topic, one pipeline a batch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.utils.module_loading import import_string
+from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
+
+from outbox import connections
+from outbox.conf import conf
+from outbox.envelope import Envelope
+from outbox.errors import BrokerUnavailable, PublishError
+from outbox.publishers.base import Outcome
+
+# Adds the messages of one aggregate in order and stops at the first that Redis refuses. A plain
+# pipeline would go on to the next, and put it on the stream before the one that it follows.
+ADD_IN_ORDER = """
+for i = 1, #KEYS do
+  local added = redis.pcall('XADD', KEYS[i], '*', 'event', ARGV[i])
+  if type(added) == 'table' and added.err then return {i - 1, added.err} end
+end
+return {#KEYS}
+"""
+
+# What Redis answers when the fault is its own state and not the message's.
+BROKER_FAULTS = (
+    "READONLY",
+    "LOADING",
+    "MISCONF",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "NOREPLICAS",
+    "BUSY",
+    "NOAUTH",
+    "TRYAGAIN",
+)
+
+
+class RedisStreamPublisher:
+    """Adds each message to the stream `OUTBOX_STREAM_PREFIX + topic`, in a field named `event`.
+
+    A batch is one round trip. An answer that doesn't come leaves the outcome unknown, which is
+    said (`BrokerUnavailable`) and never papered over by sending again.
+    """
+
+    def publish(self, groups: Sequence[Sequence[Envelope]]) -> list[Outcome]:
+        to_json = import_string(conf.ENVELOPE)
+        prefix = conf.STREAM_PREFIX
+        pipeline = connections.redis_client().pipeline(transaction=False)
+        for group in groups:
+            keys = [prefix + envelope.topic for envelope in group]
+            texts = [to_json(envelope) for envelope in group]
+            if len(group) == 1:
+                pipeline.execute_command("XADD", keys[0], "*", "event", texts[0])
+            else:
+                pipeline.execute_command("EVAL", ADD_IN_ORDER, len(keys), *keys, *texts)
+        try:
+            # Dying here, or losing the answer: the messages may be on the stream and are still
+            # pending; they are published again with the same ids, and the inbox absorbs them.
+            answers = pipeline.execute(raise_on_error=False)
+        except RedisError as error:
+            raise BrokerUnavailable(f"Redis can't be reached: {error}") from error
+        return [_outcome(group, answer) for group, answer in zip(groups, answers, strict=True)]
+
+
+def _outcome(group: Sequence[Envelope], answer: Any) -> Outcome:
+    if isinstance(answer, RedisError):
+        return Outcome(0, _as_error(answer))
+    if isinstance(answer, list) and answer[0] < len(group):
+        return Outcome(answer[0], _as_error(ResponseError(answer[1].decode())))
+    return Outcome(len(group))
+
+
+def _as_error(error: RedisError) -> PublishError | BrokerUnavailable:
+    # redis-py drops the code from the text of an error that it has a class for.
+    ours = isinstance(error, (ConnectionError, TimeoutError)) or type(error).__name__ in (
+        "ReadOnlyError",
+        "MasterDownError",
+        "ClusterDownError",
+        "TryAgainError",
+    )
+    if ours or str(error).startswith(BROKER_FAULTS):
+        return BrokerUnavailable(f"Redis can't take messages now: {error}")
+    return PublishError(f"Redis refused the message: {error}")

@@ -1,0 +1,165 @@
+"""The repository: loads aggregates, and saves each with its messages in one document write.
+
+After Evans' Repository and Richardson's Transactional Outbox, with the outbox table folded into the
+aggregate's own document: one write needs no transaction.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pymongo import IndexModel
+from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError
+
+from outbox import clock, connections, context, document
+from outbox.aggregate import Aggregate
+from outbox.document import Document
+from outbox.errors import (
+    AggregateAlreadyExists,
+    AggregateNotFound,
+    ConcurrencyError,
+    StaleVersion,
+)
+from outbox.mapping import EventMapping
+from outbox.wake import wake
+
+A = TypeVar("A", bound=Aggregate)
+
+
+class DocumentRepository(ABC, Generic[A]):
+    """Keeps the aggregates of one collection.
+
+    A subclass names its `collection`, adds `indexes` of its own if it has any, and says how its
+    aggregate becomes top-level fields and back. `_id`, `version` and `outbox` are the repository's.
+
+    Every method is one request to the server and raises `StoreUnavailable` when that fails.
+    """
+
+    collection: ClassVar[str]
+    indexes: ClassVar[Sequence[IndexModel]] = ()
+
+    def __init__(self, mapping: EventMapping) -> None:
+        self.mapping = mapping
+
+    @abstractmethod
+    def to_document(self, aggregate: A) -> Document:
+        """The aggregate's own fields, in new containers, as BSON can hold them."""
+
+    @abstractmethod
+    def from_document(self, stored: Document) -> A:
+        """The aggregate of a stored document; `_id` and `version` are set by the repository."""
+
+    def get(self, aggregate_id: str, *, expected_version: int | None = None) -> A:
+        """Load an aggregate, without the messages that wait in its document.
+
+        Raises `AggregateNotFound`; `AlreadyHandled` if the message being handled has changed this
+        aggregate before; `StaleVersion` if it is not at `expected_version`.
+        """
+        with connections.store_errors():
+            found = self._documents.find_one({"_id": aggregate_id}, document.LOADED)
+        if found is None:
+            raise AggregateNotFound(f"There is no {aggregate_id!r} in {self.collection}.")
+        aggregate = self._load(found)
+        known = aggregate.stored
+        document.refuse_repeat(aggregate_id, known.handled, context.current())
+        if expected_version not in (None, aggregate.version):
+            raise StaleVersion(
+                f"{aggregate_id} is at version {aggregate.version}, not {expected_version}."
+            )
+        return aggregate
+
+    def add(self, aggregate: A) -> None:
+        """Store a new aggregate and its messages: one insert, all or nothing.
+
+        Raises `AggregateAlreadyExists`, or `AlreadyHandled` if it was this very message that
+        stored it.
+        """
+        now = context.current()
+        new, after = document.insert(
+            aggregate.id, self._fields(aggregate), self._messages(aggregate), self._clock(), now
+        )
+        try:
+            with connections.store_errors():
+                self._documents.insert_one(new)
+        except DuplicateKeyError:
+            self._refuse_repeat(aggregate.id)
+            raise AggregateAlreadyExists(
+                f"There is a {aggregate.id!r} in {self.collection} already."
+            ) from None
+        self._saved(aggregate, after, version=1)
+
+    def save(self, aggregate: A) -> None:
+        """Store what changed and the new messages: one update, all or nothing.
+
+        Raises `ConcurrencyError` if somebody saved the aggregate since it was loaded.
+        """
+        if aggregate.stored is None:
+            raise ValueError(f"{aggregate.id} was neither loaded nor added here: use add().")
+        update, after = document.update(
+            aggregate.version,
+            aggregate.stored,
+            self._fields(aggregate),
+            self._messages(aggregate),
+            self._clock(),
+            context.current(),
+        )
+        with connections.store_errors():
+            # Never a replace: the relay may have pulled messages since the load, and a replace
+            # would bring them back.
+            result = self._documents.update_one(
+                document.guard(aggregate.id, aggregate.version), update
+            )
+        if result.matched_count == 0:
+            raise ConcurrencyError(f"{aggregate.id} has changed since version {aggregate.version}.")
+        self._saved(aggregate, after, version=aggregate.version + 1)
+
+    def answer(self, aggregate_id: str, message_id: str) -> A:
+        """The aggregate as the repeatable message `message_id` left it.
+
+        As it is now if that was too long ago to be remembered (`OUTBOX_ANSWERS`).
+        """
+        with connections.store_errors():
+            found = self._documents.find_one({"_id": aggregate_id}, {"outbox.pending": 0})
+        if found is None:
+            raise AggregateNotFound(f"There is no {aggregate_id!r} in {self.collection}.")
+        return self._load(document.answered(found, message_id) or found)
+
+    @property
+    def _documents(self) -> Collection[Document]:
+        return connections.database()[self.collection]
+
+    def _clock(self) -> Any:
+        with connections.store_errors():
+            return clock.now(connections.database())
+
+    def _fields(self, aggregate: A) -> Document:
+        fields = self.to_document(aggregate)
+        if taken := document.RESERVED & fields.keys():
+            raise ValueError(
+                f"{type(self).__name__}.to_document returned {', '.join(sorted(taken))}: "
+                "these are the repository's own; give the aggregate's fields other names."
+            )
+        return fields
+
+    def _messages(self, aggregate: A) -> list[Any]:
+        return self.mapping.map(aggregate.collect_events(), aggregate)
+
+    def _load(self, found: Document) -> A:
+        aggregate = self.from_document(found)
+        aggregate.id, aggregate.version = found["_id"], found.get("version", 0)
+        aggregate.stored = document.stored(found, self._fields(aggregate))
+        return aggregate
+
+    def _saved(self, aggregate: A, after: document.Stored, *, version: int) -> None:
+        pending = after.sequences != (aggregate.stored.sequences if aggregate.stored else {})
+        aggregate.version, aggregate.stored = version, after
+        if pending:
+            # Dying here: the next sweep finds what this wake would have announced.
+            wake(self.collection, after.partition)
+
+    def _refuse_repeat(self, aggregate_id: str) -> None:
+        with connections.store_errors():
+            found = self._documents.find_one({"_id": aggregate_id}, {"outbox.handled": 1}) or {}
+        handled = found.get("outbox", {}).get("handled", [])
+        document.refuse_repeat(aggregate_id, handled, context.current())

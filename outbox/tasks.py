@@ -1,0 +1,57 @@
+"""Celery tasks: the sweep on beat, and the wake. The only module that imports Celery.
+
+CELERY_BEAT_SCHEDULE = {
+    "outbox-sweep": {
+        "task": "outbox.tasks.sweep",
+        "schedule": 1.0,
+        "options": {"expires": 1.0},   # a tick that had to wait is not needed any more
+    },
+}
+"""
+
+import logging
+
+from celery import shared_task
+from redis.exceptions import RedisError
+
+from outbox import wake as announcement
+from outbox.discovery import relays
+from outbox.errors import BrokerUnavailable, StoreUnavailable
+from outbox.relay import Relay
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(name="outbox.tasks.sweep", ignore_result=True)
+def sweep() -> None:
+    """Publish what is due in every collection. Safe to run at the same time as any other."""
+    try:
+        for relay in relays():
+            relay.sweep()
+    except (BrokerUnavailable, StoreUnavailable) as error:
+        # All stays pending, and the next tick comes soon.
+        logger.warning("Sweep ended early: %s", error, extra={"action": "sweep"})
+
+
+@shared_task(name="outbox.tasks.sweep_partition", ignore_result=True)
+def sweep_partition(collection: str, partition: int) -> None:
+    """Publish what is due in one partition: what a wake asks for."""
+    try:
+        # Before the sweep: a commit from now on announces itself again, so none is missed.
+        announcement.heard(collection, partition)
+        Relay(collection).sweep_partition(partition)
+    except (BrokerUnavailable, StoreUnavailable, RedisError) as error:
+        logger.warning("Sweep ended early: %s", error, extra={"action": "sweep"})
+
+
+def wake(collection: str, partition: int) -> None:
+    """Queue a sweep of this partition, unless one is queued already (`OUTBOX_WAKE`).
+
+    Raises what Redis or Celery's broker raise; `outbox.wake` deals with it.
+    """
+    if announcement.announce(collection, partition):
+        # Dying here: nothing is queued, and nothing else will be until the key expires; the
+        # sweep on beat finds the messages.
+        sweep_partition.apply_async(
+            (collection, partition), expires=announcement.ANNOUNCED_FOR, retry=False
+        )
