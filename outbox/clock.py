@@ -46,9 +46,11 @@ def _offset(client: MongoClient[Any]) -> float:
 def _measure(client: MongoClient[Any]) -> float:
     sent = time.monotonic()
     try:
-        server_time: datetime = client.admin.command("hello")["localTime"]
+        # With the client's codec: a command's own default is a naive time, which is nobody's.
+        hello = client.admin.command("hello", codec_options=client.codec_options)
     except NotImplementedError:
         # mongomock lives in this process: its clock is the host's.
         return time.time() - sent
     # The server looked at its clock somewhere between the sending and the answer: the middle.
+    server_time: datetime = hello["localTime"]
     return server_time.timestamp() - (sent + time.monotonic()) / 2

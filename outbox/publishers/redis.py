@@ -1,10 +1,18 @@
 """The Redis Streams publisher: one stream a topic, one pipeline a batch."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from django.utils.module_loading import import_string
-from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
+from redis.exceptions import (
+    ConnectionError,
+    MasterDownError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
 
 from outbox import connections
 from outbox.conf import conf
@@ -23,17 +31,20 @@ return {#KEYS}
 """
 
 # What Redis answers when the fault is its own state and not the message's.
-BROKER_FAULTS = (
-    "READONLY",
-    "LOADING",
-    "MISCONF",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "NOREPLICAS",
+BROKER_FAULTS = {
     "BUSY",
+    "CLUSTERDOWN",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
     "NOAUTH",
+    "NOREPLICAS",
+    "READONLY",
     "TRYAGAIN",
-)
+}
+
+# Redis 6 tells in a script's error which line it was, Redis 7 and Valkey don't.
+ERROR_CODE = re.compile(r"(?:@user_script: \d+: -)?([A-Z]+)")
 
 
 class RedisStreamPublisher:
@@ -72,13 +83,9 @@ def _outcome(group: Sequence[Envelope], answer: Any) -> Outcome:
 
 
 def _as_error(error: RedisError) -> PublishError | BrokerUnavailable:
-    # redis-py drops the code from the text of an error that it has a class for.
-    ours = isinstance(error, (ConnectionError, TimeoutError)) or type(error).__name__ in (
-        "ReadOnlyError",
-        "MasterDownError",
-        "ClusterDownError",
-        "TryAgainError",
-    )
-    if ours or str(error).startswith(BROKER_FAULTS):
+    code = ERROR_CODE.match(str(error))
+    # redis-py gives some errors a class of their own and takes the code out of their text.
+    away = isinstance(error, (ConnectionError, TimeoutError, ReadOnlyError, MasterDownError))
+    if away or (code and code[1] in BROKER_FAULTS):
         return BrokerUnavailable(f"Redis can't take messages now: {error}")
     return PublishError(f"Redis refused the message: {error}")

@@ -1,0 +1,84 @@
+import time
+
+import pytest
+
+from outbox import clock
+from outbox.lease import COLLECTION, Lease
+
+
+@pytest.fixture
+def _timezone():
+    yield
+    time.tzset()
+
+
+@pytest.fixture
+def lease(mongo):
+    return lambda seconds=5.0: Lease(mongo, "relay:notes:1", seconds)
+
+
+def test_one_holds_a_lease_at_a_time(lease):
+    first, second = lease(), lease()
+    assert first.acquire()
+    assert not second.acquire()
+    first.release()
+    assert second.acquire()
+
+
+def test_the_lease_of_a_dead_holder_runs_out(lease):
+    assert lease(0.2).acquire()
+    heir = lease()
+    assert not heir.acquire()
+    time.sleep(0.3)
+    assert heir.acquire()
+
+
+def test_keeping_renews_a_lease_that_is_half_gone_and_leaves_a_fresh_one_alone(lease, mongo):
+    held = lease(0.4)
+    held.acquire()
+    expiry = mongo[COLLECTION].find_one()["expires_at"]
+    assert held.keep()
+    assert mongo[COLLECTION].find_one()["expires_at"] == expiry
+    time.sleep(0.3)
+    assert held.keep()
+    assert mongo[COLLECTION].find_one()["expires_at"] > expiry
+
+
+def test_a_holder_that_slept_past_its_lease_finds_out(lease):
+    sleeper = lease(0.2)
+    sleeper.acquire()
+    time.sleep(0.3)
+    heir = lease()
+    assert heir.acquire()
+    assert not sleeper.held()
+    assert not sleeper.keep()
+
+
+def test_releasing_a_lease_that_has_passed_on_does_no_harm(lease):
+    sleeper = lease(0.2)
+    sleeper.acquire()
+    time.sleep(0.3)
+    heir = lease()
+    heir.acquire()
+    sleeper.release()
+    assert heir.keep()
+    assert not lease().acquire()
+
+
+def test_a_jump_of_the_hosts_clock_takes_no_lease_away(lease, monkeypatch):
+    held, other = lease(), lease()
+    held.acquire()
+    wrong = time.time() + 600
+    monkeypatch.setattr(time, "time", lambda: wrong)
+    assert not other.acquire()
+    assert held.held()
+
+
+def test_the_clock_is_the_servers(_timezone, mongo, monkeypatch):
+    clock._offsets.clear()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    [server] = mongo.aggregate([{"$documents": [{}]}, {"$project": {"now": "$$NOW"}}])
+    assert abs((clock.now(mongo) - server["now"]).total_seconds()) < 5
+    assert clock.now(mongo).microsecond % 1000 == 0

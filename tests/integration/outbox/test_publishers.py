@@ -1,0 +1,147 @@
+"""One contract over every publisher: in memory, on Redis and on Valkey."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from outbox.envelope import Envelope
+from outbox.errors import BrokerUnavailable, PublishError
+from outbox.publishers.memory import InMemoryPublisher
+from outbox.publishers.redis import RedisStreamPublisher
+
+
+def envelope(aggregate_id, sequence, topic="orders", payload='{"a":1}'):
+    return Envelope(
+        event_id=f"{aggregate_id}-{topic}-{sequence}",
+        type="OrderPlaced",
+        version="1.0",
+        topic=topic,
+        aggregate_id=aggregate_id,
+        sequence=sequence,
+        occurred_at=datetime(2026, 1, 1, tzinfo=UTC),
+        payload=payload,
+        metadata={"correlationId": "c"},
+    )
+
+
+class InMemory:
+    def __init__(self):
+        self.publisher = InMemoryPublisher()
+
+    def refuse(self, topic):
+        self.publisher.refused.add(topic)
+
+    def texts(self, stream):
+        return self.publisher.streams[stream]
+
+
+class OnServer:
+    def __init__(self, client):
+        self.publisher = RedisStreamPublisher()
+        self.client = client
+
+    def refuse(self, topic):
+        self.client.set(topic, "not a stream")
+
+    def texts(self, stream):
+        entries = self.client.xrange(stream)
+        assert all(set(fields) == {b"event"} for _, fields in entries)
+        return [fields[b"event"].decode() for _, fields in entries]
+
+
+@pytest.fixture(params=["memory", "redis", "valkey"])
+def broker(request):
+    if request.param == "memory":
+        return InMemory()
+    return OnServer(request.getfixturevalue(request.param))
+
+
+def ids(broker, stream):
+    return [json.loads(text)["eventId"] for text in broker.texts(stream)]
+
+
+def test_messages_of_many_aggregates_arrive_in_the_order_of_each(broker):
+    outcomes = broker.publisher.publish(
+        [[envelope("a", 1), envelope("a", 2)], [envelope("b", 1)], [envelope("c", 5)]]
+    )
+    assert [tuple(outcome) for outcome in outcomes] == [(2, None), (1, None), (1, None)]
+    assert ids(broker, "orders") == ["a-orders-1", "a-orders-2", "b-orders-1", "c-orders-5"]
+
+
+def test_each_topic_has_a_stream_behind_the_prefix(broker, settings):
+    settings.OUTBOX_STREAM_PREFIX = "shop:"
+    broker.publisher.publish([[envelope("a", 1), envelope("a", 1, topic="internal")]])
+    assert ids(broker, "shop:orders") == ["a-orders-1"]
+    assert ids(broker, "shop:internal") == ["a-internal-1"]
+
+
+def test_text_arrives_to_the_letter(broker):
+    broker.publisher.publish([[envelope("ü", 1, payload='{"a": "\\u0000 é \U0001f600"}')]])
+    assert '"payload": {"a": "\\u0000 é \U0001f600"}' in broker.texts("orders")[0]
+
+
+def test_a_group_ends_at_its_first_failure_and_other_groups_go_on(broker):
+    broker.refuse("broken")
+    outcomes = broker.publisher.publish(
+        [
+            [envelope("a", 1), envelope("a", 1, topic="broken"), envelope("a", 2)],
+            [envelope("b", 1, topic="broken")],
+            [envelope("c", 1)],
+        ]
+    )
+    assert [outcome.published for outcome in outcomes] == [1, 0, 1]
+    assert [type(outcome.error) for outcome in outcomes] == [PublishError, PublishError, type(None)]
+    assert ids(broker, "orders") == ["a-orders-1", "c-orders-1"]
+
+
+def test_the_envelope_is_the_one_that_the_settings_name(broker, settings):
+    settings.OUTBOX_ENVELOPE = "outbox.envelope.to_cloudevents"
+    broker.publisher.publish([[envelope("a", 1)]])
+    assert json.loads(broker.texts("orders")[0])["specversion"] == "1.0"
+
+
+def test_nothing_to_publish_is_no_error(broker):
+    assert broker.publisher.publish([]) == []
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def server(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_a_server_that_cannot_take_messages_is_not_the_fault_of_any(server):
+    server.replicaof("127.0.0.1", 1)
+    try:
+        outcomes = RedisStreamPublisher().publish([[envelope("a", 1)], [envelope("b", 1)] * 2])
+    finally:
+        server.replicaof("no", "one")
+    assert [type(outcome.error) for outcome in outcomes] == [BrokerUnavailable] * 2
+
+
+def test_a_server_without_memory_refuses_the_message(server):
+    server.config_set("maxmemory", 1)
+    try:
+        outcomes = RedisStreamPublisher().publish([[envelope("a", 1)], [envelope("b", 1)] * 2])
+    finally:
+        server.config_set("maxmemory", 0)
+    assert [type(outcome.error) for outcome in outcomes] == [PublishError] * 2
+
+
+def test_a_broker_that_is_away_is_said_so(settings):
+    settings.OUTBOX_REDIS_URL = "redis://127.0.0.1:1/0"
+    with pytest.raises(BrokerUnavailable, match="Redis can't be reached"):
+        RedisStreamPublisher().publish([[envelope("a", 1)]])
+
+
+def test_a_lost_answer_is_an_unknown_outcome_and_nothing_is_sent_again(server):
+    server.client_pause(400, all=False)  # writes wait; XADD answers late
+    from outbox import connections
+
+    with pytest.MonkeyPatch.context() as patch:
+        short = connections.redis_client(0.1)
+        patch.setattr(connections, "redis_client", lambda: short)
+        with pytest.raises(BrokerUnavailable):
+            RedisStreamPublisher().publish([[envelope("a", 1)]])
+    server.execute_command("CLIENT", "UNPAUSE")
+    assert server.xlen("orders") <= 1

@@ -1,0 +1,434 @@
+"""The relay's promises on a real MongoDB; in-memory publisher where Redis isn't the point."""
+
+import json
+import threading
+import time
+from collections import Counter, defaultdict
+from datetime import timedelta
+
+import pytest
+from pymongo.errors import AutoReconnect
+
+from outbox import clock, document
+from outbox.context import MessageContext
+from outbox.errors import BrokerUnavailable, MissingIndex
+from outbox.lease import Lease
+from outbox.publishers.base import Outcome
+from outbox.publishers.memory import InMemoryPublisher
+from outbox.relay import Relay
+from tests import notes
+from tests.notes import Note
+
+pytestmark = pytest.mark.usefixtures("mongo")
+
+
+@pytest.fixture
+def publisher():
+    return InMemoryPublisher()
+
+
+@pytest.fixture
+def relay(publisher):
+    return Relay("notes", publisher=publisher)
+
+
+@pytest.fixture
+def repository():
+    return notes.repository()
+
+
+def write(repository, *ids):
+    for id in ids:
+        note = Note(id)
+        note.write("hello")
+        repository.add(note)
+
+
+def rewrite(repository, id):
+    note = repository.get(id)
+    note.write("again")
+    repository.save(note)
+
+
+def fill(repository, mongo, count):
+    """Store many new notes at a time."""
+    rows = []
+    for i in range(count):
+        note = Note(f"n{i}")
+        note.write("hello")
+        messages = repository.mapping.map(note.collect_events(), note)
+        fields = repository.to_document(note)
+        new, _ = document.insert(note.id, fields, messages, clock.now(mongo), MessageContext())
+        rows.append(new)
+    mongo["notes"].insert_many(rows)
+
+
+def published(publisher, stream="notes"):
+    events = [json.loads(text) for text in publisher.streams[stream]]
+    return [(event["aggregateId"], event["sequenceNumber"]) for event in events]
+
+
+def pending(mongo):
+    return [
+        (found["_id"], entry["topic"], entry["sequence"])
+        for found in mongo["notes"].find()
+        for entry in found["outbox"]["pending"]
+    ]
+
+
+def test_a_sweep_publishes_all_in_the_order_of_each_aggregate_and_empties_the_documents(
+    mongo, relay, repository, publisher
+):
+    write(repository, "a", "b", "c")
+    for _ in range(3):
+        rewrite(repository, "b")
+    assert relay.sweep() == 2 * 6
+    assert sorted(published(publisher)) == [
+        ("a", 1),
+        ("b", 1),
+        ("b", 2),
+        ("b", 3),
+        ("b", 4),
+        ("c", 1),
+    ]
+    for stream in ("notes", "notes-internal"):
+        of_b = [number for id, number in published(publisher, stream) if id == "b"]
+        assert of_b == [1, 2, 3, 4]
+    assert pending(mongo) == []
+    assert relay.sweep() == 0
+
+
+def test_what_was_published_is_in_the_archive_and_expires(mongo, relay, repository, settings):
+    write(repository, "a")
+    [entry, _] = mongo["notes"].find_one()["outbox"]["pending"]
+    relay.sweep()
+    [archived] = mongo["outbox_dispatched"].find({"topic": "notes"})
+    assert archived.pop("dispatched_at") >= archived["occurred_at"]
+    assert archived == {
+        "_id": entry["event_id"],
+        "aggregate_id": "a",
+        "collection": "notes",
+        **{k: v for k, v in entry.items() if k not in ("event_id", "due_at")},
+    }
+    ttl = mongo["outbox_dispatched"].index_information()["outbox_retention"]
+    assert ttl["expireAfterSeconds"] == settings.OUTBOX_RETENTION.total_seconds()
+
+
+@pytest.fixture(autouse=True)
+def _retention(settings):
+    settings.OUTBOX_RETENTION = timedelta(days=7)
+
+
+def test_without_retention_nothing_is_archived(mongo, relay, repository, settings):
+    settings.OUTBOX_RETENTION = None
+    write(repository, "a")
+    assert relay.sweep() == 2
+    assert mongo["outbox_dispatched"].count_documents({}) == 0
+
+
+class Dying(InMemoryPublisher):
+    """Publishes, and loses the answer."""
+
+    def publish(self, groups):
+        super().publish(groups)
+        raise BrokerUnavailable
+
+
+def test_what_died_between_publishing_and_pulling_is_published_again_with_the_same_ids(
+    mongo, repository, relay, publisher
+):
+    write(repository, "a")
+    dying = Dying()
+    with pytest.raises(BrokerUnavailable):
+        Relay("notes", publisher=dying).sweep()
+    assert len(pending(mongo)) == 2
+    relay.sweep()
+    assert publisher.streams == dying.streams
+
+
+def test_what_died_between_archiving_and_pulling_is_archived_once(
+    mongo, relay, repository, publisher, monkeypatch
+):
+    write(repository, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(Relay, "_pull", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            relay.sweep()
+    relay.sweep()
+    assert len(published(publisher)) == 2
+    assert mongo["outbox_dispatched"].count_documents({}) == 2
+    assert pending(mongo) == []
+
+
+def test_a_pull_whose_answer_was_lost_is_repeated_and_not_published_again(
+    mongo, relay, repository, publisher, monkeypatch
+):
+    write(repository, "a")
+    documents = type(mongo["notes"])
+    update_many, calls = documents.update_many, []
+
+    def losing(self, *args, **kwargs):
+        update_many(self, *args, **kwargs)
+        calls.append(self.name)
+        if len(calls) == 1:
+            raise AutoReconnect
+
+    monkeypatch.setattr(documents, "update_many", losing)
+    assert relay.sweep() == 2
+    assert len(calls) == 2
+    assert published(publisher) == [("a", 1)]
+
+
+def test_a_message_that_the_broker_refuses_waits_and_so_do_those_behind_it(
+    mongo, relay, repository, publisher
+):
+    publisher.refused.add("notes-internal")
+    write(repository, "a")
+    rewrite(repository, "a")
+    assert relay.sweep() == 1
+    assert published(publisher) == [("a", 1)]
+    assert pending(mongo) == [
+        ("a", "notes-internal", 1),
+        ("a", "notes", 2),
+        ("a", "notes-internal", 2),
+    ]
+    entries = mongo["notes"].find_one()["outbox"]["pending"]
+    assert (entries[0]["attempts"], entries[0]["last_error"]) == (1, "notes-internal is refused")
+    assert "attempts" not in entries[1]
+    assert len({entry["due_at"] for entry in entries}) == 1
+    assert entries[0]["due_at"] > clock.now(mongo)
+
+
+def test_a_refused_message_is_tried_again_when_it_is_due(
+    mongo, relay, repository, publisher, monkeypatch
+):
+    monkeypatch.setattr("outbox.backoff.delay", lambda attempts: 60.0)
+    publisher.refused.add("notes")
+    write(repository, "a")
+    for attempt in (1, 2):
+        relay.sweep()
+        assert mongo["notes"].find_one()["outbox"]["pending"][0]["attempts"] == attempt
+        mongo["notes"].update_one(
+            {}, {"$set": {f"outbox.pending.{i}.due_at": clock.now(mongo) for i in (0, 1)}}
+        )
+    publisher.refused.clear()
+    assert relay.sweep() == 2
+    assert published(publisher) == [("a", 1)]
+
+
+def test_blocked_documents_do_not_stand_in_the_way_of_others(
+    mongo, relay, repository, publisher, settings
+):
+    settings.OUTBOX_PARTITIONS, settings.OUTBOX_BATCH = 1, 3
+    blocked = [f"blocked{i}" for i in range(10)]
+    publisher.refused.add("notes")
+    write(repository, *blocked)
+    relay.sweep()
+    publisher.refused.clear()
+    for id in blocked:
+        rewrite(repository, id)  # due at once, behind a message that isn't
+    write(repository, "free")
+    relay.sweep()
+    assert published(publisher) == [("free", 1)]
+    assert {id for id, _, _ in pending(mongo)} == set(blocked)
+    assert relay.sweep() == 0
+
+
+def test_a_broker_that_is_away_burns_nobodys_attempts(mongo, repository):
+    class Away:
+        def publish(self, groups):
+            return [Outcome(0, BrokerUnavailable()) for _ in groups]
+
+    write(repository, "a")
+    with pytest.raises(BrokerUnavailable):
+        Relay("notes", publisher=Away()).sweep()
+    entries = mongo["notes"].find_one()["outbox"]["pending"]
+    assert len(entries) == 2
+    assert not any("attempts" in entry for entry in entries)
+    assert Lease(mongo, f"relay:notes:{document.partition_of('a')}", 1).acquire()
+
+
+def test_what_was_published_before_the_broker_went_is_pulled(mongo, repository):
+    class Going:
+        def publish(self, groups):
+            return [Outcome(1, BrokerUnavailable()) for _ in groups]
+
+    write(repository, "a")
+    with pytest.raises(BrokerUnavailable):
+        Relay("notes", publisher=Going()).sweep()
+    assert pending(mongo) == [("a", "notes-internal", 1)]
+
+
+def test_a_partition_that_another_relay_holds_is_left_to_it(mongo, relay, repository):
+    write(repository, "a", "b")
+    held = document.partition_of("a")
+    assert held != document.partition_of("b")
+    other = Lease(mongo, f"relay:notes:{held}", 5)
+    other.acquire()
+    assert relay.sweep() == 2
+    assert {id for id, _, _ in pending(mongo)} == {"a"}
+    other.release()
+    assert relay.sweep() == 2
+
+
+def test_a_relay_that_slept_past_its_lease_publishes_nothing(
+    mongo, relay, repository, publisher, settings, monkeypatch
+):
+    settings.OUTBOX_LEASE = 0.2
+    write(repository, "a")
+    read = Relay._read
+    heir = Lease(mongo, f"relay:notes:{document.partition_of('a')}", 5)
+
+    def slow(self, partition):
+        batch = read(self, partition)
+        time.sleep(0.3)
+        assert heir.acquire()
+        return batch
+
+    monkeypatch.setattr(Relay, "_read", slow)
+    assert relay.sweep() == 0
+    assert published(publisher) == []
+    assert len(pending(mongo)) == 2
+
+
+def test_a_commit_that_was_turned_away_at_the_lease_is_found_by_its_holder(
+    mongo, repository, publisher
+):
+    """The wake that is lost between "nothing due" and release."""
+
+    class Busy(InMemoryPublisher):
+        def publish(self, groups):
+            if not self.streams:
+                rewrite(repository, "a")
+                # The wake of that commit, at a relay that doesn't get the lease.
+                assert Relay("notes", publisher=self).sweep() == 0
+            return super().publish(groups)
+
+    write(repository, "a")
+    assert Relay("notes", publisher=Busy()).sweep() == 4
+    assert pending(mongo) == []
+
+
+def test_two_relays_at_once_publish_everything_once(mongo, repository, redis):
+    documents, each = 2500, 2
+    fill(repository, mongo, documents)
+    totals = []
+    threads = [
+        threading.Thread(target=lambda: totals.append(Relay("notes").sweep())) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entries = [json.loads(fields[b"event"]) for _, fields in redis.xrange("notes")]
+    assert len(entries) == documents
+    assert set(Counter(entry["eventId"] for entry in entries).values()) == {1}
+    assert sum(totals) == documents * each
+    assert pending(mongo) == []
+
+
+def test_a_batch_of_500_takes_three_requests_beside_the_lease(
+    mongo, relay, repository, settings, commands
+):
+    settings.OUTBOX_PARTITIONS = 1
+    fill(repository, mongo, 500)
+    commands.clear()
+    assert relay.sweep_partition(0) == 1000
+    in_batch = commands.on("notes", "outbox_dispatched")
+    assert in_batch[:3] == [("find", "notes"), ("insert", "outbox_dispatched"), ("update", "notes")]
+    # A full batch is followed by a find that finds nothing, and by the look once more.
+    assert in_batch[3:] == [("find", "notes")] * 2
+    assert commands.on("outbox_leases") == [("update", "outbox_leases")] * 2
+
+
+def test_an_idle_sweep_is_one_request(relay, commands):
+    relay.sweep()
+    commands.clear()
+    relay.sweep()
+    assert commands.on("notes", "outbox_leases", "outbox_dispatched") == [("find", "notes")]
+
+
+def test_a_batch_is_one_round_trip_to_redis(repository, redis, settings):
+    settings.OUTBOX_PARTITIONS = 1
+    write(repository, *(f"n{i}" for i in range(20)))
+    for i in range(5):
+        rewrite(repository, f"n{i}")
+    relay = Relay("notes")
+    redis.config_resetstat()
+    before = sent(redis)
+    assert relay.sweep() == 50
+    assert sent(redis) - before == Counter({"eval": 20, "xadd": 50})
+
+
+def sent(redis):
+    """Commands that Redis has run, but for those that tests ask with and the client opens with."""
+    stats = redis.info("commandstats")
+    return Counter(
+        {
+            name.removeprefix("cmdstat_"): one["calls"]
+            for name, one in stats.items()
+            if name.removeprefix("cmdstat_") in ("eval", "xadd", "multi", "exec", "set", "get")
+        }
+    )
+
+
+def test_the_relay_reads_what_a_majority_has(relay, repository, commands):
+    write(repository, "a")
+    commands.clear()
+    relay.sweep()
+    finds = [event.command for event in commands.events if event.command_name == "find"]
+    assert finds
+    assert all(
+        find["readConcern"]["level"] == "majority" for find in finds if find["find"] == "notes"
+    )
+    updates = [event.command for event in commands.events if event.command_name == "update"]
+    assert all(update["writeConcern"] == {"w": "majority"} for update in updates)
+
+
+def test_finding_the_due_partitions_costs_a_seek_each_whatever_is_stored(mongo):
+    later = clock.after(mongo, 3600)
+    mongo["notes"].insert_many(
+        {
+            "_id": f"n{i}",
+            "outbox": {"partition": i % 4, "pending": [{"due_at": later}] if i % 2 else []},
+        }
+        for i in range(2000)
+    )
+    plan = (
+        mongo["notes"]
+        .find(document.due(clock.now(mongo), passing=[2]), document.PARTITION)
+        .hint(document.DUE_INDEX)
+        .limit(1)
+        .explain()["executionStats"]
+    )
+    assert plan["totalDocsExamined"] == 0
+    assert plan["totalKeysExamined"] <= 4
+
+
+def test_a_missing_index_is_said_in_words(mongo, relay):
+    mongo["notes"].drop_indexes()
+    with pytest.raises(MissingIndex, match="outbox_indexes"):
+        relay.sweep()
+
+
+def test_a_sweep_ends_when_its_time_is_up(relay, repository, settings):
+    write(repository, "a")
+    settings.OUTBOX_SWEEP_TIME = 0
+    assert relay.sweep() == 0
+
+
+def test_a_document_with_more_messages_than_a_batch_holds_is_published_in_order(
+    mongo, relay, repository, publisher, monkeypatch, settings
+):
+    monkeypatch.setattr("outbox.relay.BATCH_MESSAGES", 10)
+    settings.OUTBOX_PARTITIONS = 1
+    write(repository, "a", "b", "c")
+    for _ in range(12):
+        rewrite(repository, "a")
+        rewrite(repository, "b")
+    relay.sweep()
+    numbers = defaultdict(list)
+    for id, number in published(publisher):
+        numbers[id].append(number)
+    assert numbers == {"a": list(range(1, 14)), "b": list(range(1, 14)), "c": [1]}
+    assert pending(mongo) == []
