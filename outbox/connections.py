@@ -26,7 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from outbox.conf import conf
-from outbox.errors import StoreUnavailable
+from outbox.errors import MissingIndex, StoreUnavailable
 from outbox.publishers.base import Publisher
 
 Document = dict[str, Any]
@@ -34,8 +34,7 @@ Document = dict[str, Any]
 
 def database() -> Database[Document]:
     """The database of the aggregates and the outbox; writes wait for a majority."""
-    client = _mongo_client(conf.MONGODB_URI, conf.MONGODB_TIMEOUT, os.getpid())
-    return client.get_database(conf.MONGODB_DATABASE, write_concern=WriteConcern("majority"))
+    return _database(conf.MONGODB_URI, conf.MONGODB_TIMEOUT, conf.MONGODB_DATABASE, os.getpid())
 
 
 def redis_client(timeout: float | None = None) -> "redis.Redis":
@@ -54,7 +53,10 @@ def publisher() -> Publisher:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Raise `StoreUnavailable` for whatever pymongo says when the server is away or silent."""
+    """Raise `StoreUnavailable` for whatever pymongo says when the server is away or silent.
+
+    And `MissingIndex` for a query whose index isn't there.
+    """
     try:
         yield
     except (ConnectionFailure, NetworkTimeout, NotPrimaryError) as error:
@@ -64,7 +66,15 @@ def store_errors() -> Iterator[None]:
     except PyMongoError as error:
         if error.timeout:
             raise StoreUnavailable(f"MongoDB did not answer in time: {error}") from error
+        if "hint provided" in str(error):
+            raise MissingIndex from error
         raise
+
+
+@cache
+def _database(uri: str, timeout: float, name: str, pid: int) -> Database[Document]:
+    client = _mongo_client(uri, timeout, pid)
+    return client.get_database(name, write_concern=WriteConcern("majority"))
 
 
 @cache

@@ -1,10 +1,12 @@
 """Real servers for the tests: one of each for the whole run, a database and a prefix a test."""
 
-import os
 import uuid
 
 import pytest
 from pymongo import monitoring
+from redis import Redis
+
+from config import embedded
 
 
 class Commands(monitoring.CommandListener):
@@ -42,28 +44,35 @@ def commands():
     return _commands
 
 
-def _session_server(variable, start):
-    """A fixture with the URL of a server: the environment's, or a bundled one for this run."""
+OWN = embedded.own_servers() or {}
+
+
+def _session_server(bundled, own=None):
+    """A fixture with a server's URL for the whole run: the environment's, or a bundled one's."""
 
     @pytest.fixture(scope="session")
     def url(tmp_path_factory):
-        if given := os.environ.get(variable):
-            yield given
+        if own is not None:
+            yield own
             return
-        from config import embedded
-
-        server = getattr(embedded, start)(tmp_path_factory.mktemp("server"))
-        try:
+        with bundled(tmp_path_factory.mktemp("server")) as server:
             yield server.url
-        finally:
-            server.stop()
 
     return url
 
 
-mongodb_uri = _session_server("OUTBOX_MONGODB_URI", "start_mongod")
-redis_url = _session_server("OUTBOX_REDIS_URL", "start_redis")
-valkey_url = _session_server("OUTBOX_TEST_VALKEY_URL", "start_valkey")
+mongodb_uri = _session_server(embedded.MongoDB, OWN.get("OUTBOX_MONGODB_URI"))
+redis_url = _session_server(embedded.Redis, OWN.get("OUTBOX_REDIS_URL"))
+valkey_url = _session_server(embedded.Valkey)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_redis_is_empty():
+    """Every test empties the database that it uses, so it must not be anybody's."""
+    if url := OWN.get("OUTBOX_REDIS_URL"):
+        with Redis.from_url(url) as client:
+            if client.dbsize():
+                pytest.exit(f"The tests empty {url}, and it isn't empty: name another database.")
 
 
 @pytest.fixture

@@ -1,0 +1,50 @@
+"""The floors: what the servers themselves can do, in as few lines as it takes. None is safe to use.
+
+The relay's floor holds no lease, asks for no majority when it reads, and blindly empties the array.
+"""
+
+import json
+
+BATCH = 500
+
+
+def relay(orders, archive, redis):
+    """Publish all that is pending and empty the arrays; put it in `archive` if that isn't None."""
+    published = 0
+    while documents := list(
+        orders.find({"outbox.pending.due_at": {"$exists": True}}, {"outbox.pending": 1})
+        .hint("outbox_due")
+        .limit(BATCH)
+    ):
+        pipeline, dispatched = redis.pipeline(transaction=False), []
+        for document in documents:
+            for event in document["outbox"]["pending"]:
+                pipeline.xadd(event["topic"], {"event": frame(document["_id"], event)})
+                if archive is not None:
+                    kept = {k: v for k, v in event.items() if k not in ("event_id", "due_at")}
+                    kept |= {"_id": event["event_id"], "aggregate_id": document["_id"]}
+                    dispatched.append(kept)
+        published += len(pipeline.execute())
+        if archive is not None:
+            archive.insert_many(dispatched, ordered=False)
+        ids = [document["_id"] for document in documents]
+        orders.update_many({"_id": {"$in": ids}}, {"$set": {"outbox.pending": []}})
+    return published
+
+
+def frame(aggregate_id, event):
+    """The same bytes on the wire as ours."""
+    moment = event["occurred_at"].isoformat(timespec="milliseconds")[:23]
+    return (
+        f'{{"eventType": "{event["type"]}", "eventId": "{event["event_id"]}", '
+        f'"timestamp": "{moment}Z", "version": "{event["version"]}", '
+        f'"aggregateId": "{aggregate_id}", "sequenceNumber": {event["sequence"]}, '
+        f'"payload": {event["payload"]}, "metadata": {json.dumps(event["metadata"])}}}'
+    )
+
+
+def update(orders, aggregate_id, version, fields):
+    """One bare `update_one` of the same fields, and no event."""
+    orders.update_one(
+        {"_id": aggregate_id, "version": version}, {"$set": {**fields, "version": version + 1}}
+    )

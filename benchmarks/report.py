@@ -1,0 +1,37 @@
+"""The report: a table for people and the same as JSON."""
+
+import os
+import platform
+from importlib.metadata import version
+
+from outbox import connections
+
+
+def machine():
+    """The machine and the versions, without which no figure means anything."""
+    mongodb = connections.database().client.server_info()["version"]
+    redis = connections.redis_client().info("server")
+    return {
+        "cpus": os.cpu_count(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "mongodb": mongodb,
+        "redis": redis["redis_version"],
+        "redis-py": version("redis"),
+        **{name: version(name) for name in ("pymongo", "hiredis", "django")},
+    }
+
+
+def table(results):
+    """The lines of the table."""
+    head = f"{'':44} {'ours':>10} {'floor':>10} {'ratio':>6}  {'bar':<14} {'unit'}"
+    lines = [head, "-" * len(head)]
+    for one in results:
+        lines.append(
+            f"{one['name']:44} {one['ours']:10,.2f} {one['floor']:10,.2f} {one['ratio']:6.2f}"
+            f"  {one['bar']:<14} {one['unit']}"
+        )
+        spread = " … ".join(f"{value:,.2f}" for value in one["ours_range"])
+        floor_spread = " … ".join(f"{value:,.2f}" for value in one["floor_range"])
+        lines.append(f"{'':4}range: ours {spread}; floor {floor_spread}")
+    return lines
