@@ -13,6 +13,7 @@ from typing import Any
 import redis
 from django.utils.module_loading import import_string
 from pymongo import MongoClient, WriteConcern
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import (
     ConnectionFailure,
@@ -34,7 +35,14 @@ Document = dict[str, Any]
 
 def database() -> Database[Document]:
     """The database of the aggregates and the outbox; writes wait for a majority."""
-    return _database(conf.MONGODB_URI, conf.MONGODB_TIMEOUT, conf.MONGODB_DATABASE, os.getpid())
+    client = _mongo_client(conf.MONGODB_URI, conf.MONGODB_TIMEOUT, os.getpid())
+    return client.get_database(conf.MONGODB_DATABASE, write_concern=WriteConcern("majority"))
+
+
+def collection(name: str) -> Collection[Document]:
+    """A collection of that database."""
+    at = (conf.MONGODB_URI, conf.MONGODB_TIMEOUT, conf.MONGODB_DATABASE)
+    return _collection(name, at, os.getpid())
 
 
 def redis_client(timeout: float | None = None) -> "redis.Redis":
@@ -72,9 +80,8 @@ def store_errors() -> Iterator[None]:
 
 
 @cache
-def _database(uri: str, timeout: float, name: str, pid: int) -> Database[Document]:
-    client = _mongo_client(uri, timeout, pid)
-    return client.get_database(name, write_concern=WriteConcern("majority"))
+def _collection(name: str, at: tuple[str, float, str], pid: int) -> Collection[Document]:
+    return database()[name]
 
 
 @cache

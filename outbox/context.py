@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 
 def new_id() -> str:
@@ -20,7 +20,8 @@ def new_id() -> str:
 
 def new_traceparent() -> str:
     """A W3C `traceparent` that starts a trace nobody has sampled."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+    digits = secrets.token_hex(24)
+    return f"00-{digits[:32]}-{digits[32:]}-00"
 
 
 @dataclass(frozen=True, kw_only=True)

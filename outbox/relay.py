@@ -216,12 +216,11 @@ class Relay:
 
     @property
     def _database(self) -> Any:
-        return connections.database()
+        return self._documents.database
 
     @property
     def _documents(self) -> Collection[Document]:
-        found: Collection[Document] = self._database[self.collection]
-        return found
+        return connections.collection(self.collection)
 
 
 @contextmanager

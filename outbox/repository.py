@@ -75,13 +75,13 @@ class DocumentRepository(ABC, Generic[A]):
         Raises `AggregateAlreadyExists`, or `AlreadyHandled` if it was this very message that
         stored it.
         """
-        now = context.current()
-        new, after = document.insert(
-            aggregate.id, self._fields(aggregate), self._messages(aggregate), self._clock(), now
-        )
+        fields, messages = self._fields(aggregate), self._messages(aggregate)
         try:
             with connections.store_errors():
-                self._documents.insert_one(new)
+                documents = self._documents
+                at = clock.now(documents.database)
+                new, after = document.insert(aggregate.id, fields, messages, at, context.current())
+                documents.insert_one(new)
         except DuplicateKeyError:
             self._refuse_repeat(aggregate.id)
             raise AggregateAlreadyExists(
@@ -96,20 +96,16 @@ class DocumentRepository(ABC, Generic[A]):
         """
         if aggregate.stored is None:
             raise ValueError(f"{aggregate.id} was neither loaded nor added here: use add().")
-        update, after = document.update(
-            aggregate.version,
-            aggregate.stored,
-            self._fields(aggregate),
-            self._messages(aggregate),
-            self._clock(),
-            context.current(),
-        )
+        fields, messages = self._fields(aggregate), self._messages(aggregate)
         with connections.store_errors():
+            documents = self._documents
+            at = clock.now(documents.database)
+            update, after = document.update(
+                aggregate.version, aggregate.stored, fields, messages, at, context.current()
+            )
             # Never a replace: the relay may have pulled messages since the load, and a replace
             # would bring them back.
-            result = self._documents.update_one(
-                document.guard(aggregate.id, aggregate.version), update
-            )
+            result = documents.update_one(document.guard(aggregate.id, aggregate.version), update)
         if result.matched_count == 0:
             raise ConcurrencyError(f"{aggregate.id} has changed since version {aggregate.version}.")
         self._saved(aggregate, after, version=aggregate.version + 1)
@@ -127,11 +123,7 @@ class DocumentRepository(ABC, Generic[A]):
 
     @property
     def _documents(self) -> Collection[Document]:
-        return connections.database()[self.collection]
-
-    def _clock(self) -> Any:
-        with connections.store_errors():
-            return clock.now(connections.database())
+        return connections.collection(self.collection)
 
     def _fields(self, aggregate: A) -> Document:
         fields = self.to_document(aggregate)

@@ -12,6 +12,7 @@ from outbox import (
     ConcurrencyError,
     MessageIdReused,
     StaleVersion,
+    clock,
     connections,
     context,
 )
@@ -254,7 +255,7 @@ def test_saving_what_was_never_loaded_says_what_to_do(repository):
 
 def test_each_of_the_repositorys_methods_is_one_request(mongo, commands):
     repository = notes.repository()
-    repository._clock()
+    clock.now(mongo)  # measured once in a while
     commands.clear()
     written(repository)
     note = repository.get("n1")
