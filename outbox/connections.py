@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 import redis
-from django.utils.module_loading import import_string
 from pymongo import MongoClient, WriteConcern
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -28,7 +27,6 @@ from redis.retry import Retry
 
 from outbox.conf import conf
 from outbox.errors import MissingIndex, StoreUnavailable
-from outbox.publishers.base import Publisher
 
 Document = dict[str, Any]
 
@@ -52,11 +50,6 @@ def redis_client(timeout: float | None = None) -> "redis.Redis":
     twice; here a lost answer is an error, and the caller decides.
     """
     return _redis_client(conf.REDIS_URL, timeout or conf.REDIS_TIMEOUT, os.getpid())
-
-
-def publisher() -> Publisher:
-    """The publisher that `OUTBOX_PUBLISHER` names, one a process."""
-    return _publisher(conf.PUBLISHER, os.getpid())
 
 
 @contextmanager
@@ -107,9 +100,3 @@ def _redis_client(url: str, timeout: float, pid: int) -> "redis.Redis":
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 0),
     )
-
-
-@cache
-def _publisher(path: str, pid: int) -> Publisher:
-    made: Publisher = import_string(path)()
-    return made

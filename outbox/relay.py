@@ -18,7 +18,7 @@ from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from outbox import backoff, clock, connections, dispatched, document
+from outbox import backoff, clock, connections, dispatched, document, publishers
 from outbox.conf import conf
 from outbox.document import Document
 from outbox.envelope import Envelope
@@ -56,7 +56,7 @@ class Relay:
 
     def __init__(self, collection: str, *, publisher: Publisher | None = None) -> None:
         self.collection = collection
-        self._publisher = publisher or connections.publisher()
+        self._publisher = publisher or publishers.configured()
 
     def sweep(self) -> int:
         """Publish what is due in every partition; the number of messages published.

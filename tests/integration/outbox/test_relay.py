@@ -180,8 +180,9 @@ def test_a_pull_whose_answer_was_lost_is_repeated_and_not_published_again(
 
 
 def test_a_message_that_the_broker_refuses_waits_and_so_do_those_behind_it(
-    mongo, relay, repository, publisher
+    mongo, relay, repository, publisher, monkeypatch
 ):
+    monkeypatch.setattr("outbox.backoff.delay", lambda attempts: 60.0)
     publisher.refused.add("notes-internal")
     write(repository, "a")
     rewrite(repository, "a")
@@ -217,8 +218,9 @@ def test_a_refused_message_is_tried_again_when_it_is_due(
 
 
 def test_blocked_documents_do_not_stand_in_the_way_of_others(
-    mongo, relay, repository, publisher, settings
+    mongo, relay, repository, publisher, settings, monkeypatch
 ):
+    monkeypatch.setattr("outbox.backoff.delay", lambda attempts: 60.0)
     settings.OUTBOX_PARTITIONS, settings.OUTBOX_BATCH = 1, 3
     blocked = [f"blocked{i}" for i in range(10)]
     publisher.refused.add("notes")
