@@ -10,11 +10,16 @@ CELERY_BEAT_SCHEDULE = {
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from celery import shared_task
+from celery import current_app, shared_task
+from kombu import Producer
+from kombu.pools import producers
 from redis.exceptions import RedisError
 
 from outbox import wake as announcement
+from outbox.conf import conf
 from outbox.discovery import relays
 from outbox.errors import BrokerUnavailable, StoreUnavailable
 from outbox.relay import Relay
@@ -52,6 +57,23 @@ def wake(collection: str, partition: int) -> None:
     if announcement.announce(collection, partition):
         # Dying here: nothing is queued, and nothing else will be until the key expires; the
         # sweep on beat finds the messages.
-        sweep_partition.apply_async(
-            (collection, partition), expires=announcement.ANNOUNCED_FOR, retry=False
-        )
+        with _producer() as producer:
+            sweep_partition.apply_async(
+                (collection, partition),
+                expires=announcement.ANNOUNCED_FOR,
+                retry=False,
+                producer=producer,
+            )
+
+
+@contextmanager
+def _producer() -> Iterator[Producer]:
+    """A producer of a pool of its own, whose connections don't wait long for the broker.
+
+    Celery's own would wait for a broker that hangs for as long as the project lets it: for ever.
+    """
+    bounds = {"socket_timeout": conf.WAKE_TIMEOUT, "socket_connect_timeout": conf.WAKE_TIMEOUT}
+    options = {**current_app.conf.broker_transport_options, **bounds}
+    connection = current_app.connection_for_write(transport_options=options)
+    with producers[connection].acquire(block=True, timeout=conf.WAKE_TIMEOUT) as producer:
+        yield producer

@@ -1,6 +1,9 @@
 """The Celery tasks, run in this process against real servers."""
 
+import time
+
 import pytest
+from kombu.exceptions import OperationalError
 
 from config.celery import app
 from outbox import tasks
@@ -40,7 +43,9 @@ def test_one_task_is_queued_per_partition_however_many_commits_there_are(redis, 
         ("notes", 1),
         ("notes", 2),
     ]
-    assert all(options == {"expires": 5, "retry": False} for *_, options in queued)
+    for *_, options in queued:
+        assert options["producer"].connection.transport_options["socket_timeout"] == 0.25
+        assert (options["expires"], options["retry"]) == (5, False)
 
 
 def test_the_announcement_of_a_dead_worker_runs_out(redis, queued):
@@ -89,3 +94,17 @@ def test_beat_sweeps_every_second_and_late_ticks_are_dropped():
         "schedule": 1.0,
         "options": {"expires": 1.0},
     }
+
+
+def test_a_broker_that_hangs_keeps_a_wake_no_longer_than_the_bound(redis, monkeypatch):
+    monkeypatch.setattr(app.conf, "broker_write_url", tasks.conf.REDIS_URL)
+    monkeypatch.setattr(announcement, "announce", lambda collection, partition: True)
+    tasks.wake("notes", 1)  # the connection is there
+    redis.client_pause(2000)
+    try:
+        began = time.monotonic()
+        with pytest.raises(OperationalError):
+            tasks.wake("notes", 1)
+        assert time.monotonic() - began < 1.5
+    finally:
+        redis.client_unpause()
