@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from pymongo.errors import AutoReconnect
 
-from outbox import clock, document
+from outbox import batch, clock, document
 from outbox.context import MessageContext
 from outbox.errors import BrokerUnavailable, MissingIndex
 from outbox.lease import Lease
@@ -151,7 +151,7 @@ def test_what_died_between_archiving_and_pulling_is_archived_once(
 ):
     write(repository, "a")
     with monkeypatch.context() as patch:
-        patch.setattr(Relay, "_pull", lambda *args: 1 / 0)
+        patch.setattr(batch, "_pull", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             relay.sweep()
     relay.sweep()
@@ -278,16 +278,16 @@ def test_a_relay_that_slept_past_its_lease_publishes_nothing(
 ):
     settings.OUTBOX_LEASE = 0.2
     write(repository, "a")
-    read = Relay._read
+    read = batch.read
     heir = Lease(mongo, f"relay:notes:{document.partition_of('a')}", 5)
 
-    def slow(self, partition):
-        batch = read(self, partition)
+    def slow(documents, partition):
+        found = read(documents, partition)
         time.sleep(0.3)
         assert heir.acquire()
-        return batch
+        return found
 
-    monkeypatch.setattr(Relay, "_read", slow)
+    monkeypatch.setattr(batch, "read", slow)
     assert relay.sweep() == 0
     assert published(publisher) == []
     assert len(pending(mongo)) == 2
@@ -422,7 +422,7 @@ def test_a_sweep_ends_when_its_time_is_up(relay, repository, settings):
 def test_a_document_with_more_messages_than_a_batch_holds_is_published_in_order(
     mongo, relay, repository, publisher, monkeypatch, settings
 ):
-    monkeypatch.setattr("outbox.relay.BATCH_MESSAGES", 10)
+    monkeypatch.setattr("outbox.batch.MESSAGES", 10)
     settings.OUTBOX_PARTITIONS = 1
     write(repository, "a", "b", "c")
     for _ in range(12):

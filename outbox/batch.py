@@ -1,0 +1,153 @@
+"""A batch: the messages that are due in some documents of a partition, from find to pull.
+
+Three requests to MongoDB, whatever it holds: one find, one insert into the archive, one update.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect
+from pymongo.read_concern import ReadConcern
+
+from outbox import backoff, clock, dispatched, document
+from outbox.conf import conf
+from outbox.document import Document
+from outbox.envelope import Envelope
+from outbox.errors import BrokerUnavailable, PublishError
+from outbox.publishers.base import Outcome
+
+logger = logging.getLogger(__name__)
+
+#: A batch ends after the document that brings it to this many messages, whatever is waiting.
+MESSAGES = 5000
+
+#: Processes know the server's clock to some milliseconds. A relay that looks this far ahead
+#: doesn't pass over the message that a wake has just announced.
+CLOCK_TOLERANCE = timedelta(milliseconds=500)
+
+
+@dataclass
+class Batch:
+    """Documents of one partition, and of each the messages that may be published now."""
+
+    documents: list[Document] = field(default_factory=list)
+    groups: list[list[Envelope]] = field(default_factory=list)
+    #: Documents that are due for a later message than their first: they wait for the first.
+    blocked: list[Document] = field(default_factory=list)
+    #: Whether there may be more where this came from.
+    full: bool = False
+
+
+def horizon(documents: Collection[Document]) -> datetime:
+    """The time up to which a message counts as due."""
+    return clock.now(documents.database) + CLOCK_TOLERANCE
+
+
+def find(documents: Collection[Document], where: Document, what: Document, limit: int) -> Any:
+    """Documents with something pending, the longest due first, as a majority of the set has them.
+
+    What a failover could still take back is not published.
+    """
+    majority = documents.with_options(read_concern=ReadConcern("majority"))
+    return majority.find(where, what, limit=limit, batch_size=limit).hint(document.DUE_INDEX)
+
+
+def read(documents: Collection[Document], partition: int) -> Batch:
+    """The next batch of a partition; empty if nothing is due."""
+    now, batch, messages, found = horizon(documents), Batch(), 0, 0
+    with find(documents, document.due(now, partition), document.DUE, conf.BATCH) as cursor:
+        for stored in cursor:
+            found += 1
+            if group := list(document.due_envelopes(stored, now)):
+                batch.documents.append(stored)
+                batch.groups.append(group)
+                messages += len(group)
+            else:
+                batch.blocked.append(stored)
+            if messages >= MESSAGES:
+                break
+    batch.full = found == conf.BATCH or messages >= MESSAGES
+    return batch
+
+
+def put_off_blocked(documents: Collection[Document], batch: Batch) -> None:
+    """Let the blocked documents wait for their first message, so that they aren't found again."""
+    for stored in batch.blocked:
+        first = document.pending(stored)[0]
+        _put_off(documents, stored, first["event_id"], until=first["due_at"])
+
+
+def settle(documents: Collection[Document], batch: Batch, outcomes: list[Outcome]) -> int:
+    """Archive and pull what was published, put off what was refused; the number published.
+
+    Raises `BrokerUnavailable` after that if the broker went away meanwhile.
+    """
+    envelopes = [
+        envelope
+        for group, outcome in zip(batch.groups, outcomes, strict=True)
+        for envelope in group[: outcome.published]
+    ]
+    if envelopes:
+        # Dying here, or between the two writes: published again, and archived only once.
+        if conf.RETENTION is not None:
+            database = documents.database
+            dispatched.archive(database, documents.name, envelopes, clock.now(database))
+        _pull(documents, batch, envelopes)
+    away: BrokerUnavailable | None = None
+    for stored, outcome in zip(batch.documents, outcomes, strict=True):
+        if isinstance(outcome.error, PublishError):
+            _refused(documents, stored, outcome)
+        elif outcome.error is not None:
+            away = outcome.error
+    if away is not None:
+        # Nobody's fault, nobody's attempt: all that is left stays due.
+        raise away
+    return len(envelopes)
+
+
+def _pull(documents: Collection[Document], batch: Batch, envelopes: list[Envelope]) -> None:
+    where, update = document.pull(
+        [stored["_id"] for stored in batch.documents],
+        [envelope.event_id for envelope in envelopes],
+    )
+    try:
+        documents.update_many(where, update)
+    except AutoReconnect:
+        # pymongo doesn't repeat an update of many; pulling by event id may be repeated.
+        documents.update_many(where, update)
+
+
+def _refused(documents: Collection[Document], stored: Document, outcome: Outcome) -> None:
+    """Count the attempt of the message that was refused, and put it off."""
+    entry = document.pending(stored)[outcome.published]
+    attempts = entry.get("attempts", 0) + 1
+    logger.warning(
+        "Publishing failed, attempt %s: %s",
+        attempts,
+        outcome.error,
+        extra={
+            "action": "publish",
+            "event_id": entry["event_id"],
+            "aggregate_id": stored["_id"],
+            "topic": entry["topic"],
+            "attempt": attempts,
+        },
+    )
+    until = horizon(documents) + timedelta(seconds=backoff.delay(attempts))
+    _put_off(documents, stored, entry["event_id"], until, failure=str(outcome.error))
+
+
+def _put_off(
+    documents: Collection[Document],
+    stored: Document,
+    first: str,
+    until: datetime,
+    failure: str | None = None,
+) -> None:
+    # Read again: the document may have been given more messages, and they must wait as well.
+    now = documents.find_one({"_id": stored["_id"]}, document.DUE)
+    if now and any(entry["event_id"] == first for entry in document.pending(now)[:1]):
+        documents.update_one(*document.postpone(now, until, failure))
