@@ -12,6 +12,7 @@ def found(settings, **values):
     return [(message.id, message.msg) for message in check_settings()]
 
 
+@pytest.mark.django_db
 def test_the_settings_of_the_project_are_clean():
     assert check_settings() == []
     call_command("check", fail_level="WARNING")
