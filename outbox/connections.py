@@ -82,7 +82,8 @@ def _mongo_client(uri: str, timeout: float, pid: int) -> MongoClient[Document]:
     if uri.startswith("mongomock://"):
         import mongomock  # optional: only who asks for the in-process store has it
 
-        return mongomock.MongoClient(tz_aware=True)  # type: ignore[no-any-return]
+        in_process: MongoClient[Document] = mongomock.MongoClient(tz_aware=True)
+        return in_process
     return MongoClient(
         uri,
         tz_aware=True,

@@ -62,9 +62,9 @@ class RedisStreamPublisher:
             keys = [prefix + envelope.topic for envelope in group]
             texts = [to_json(envelope) for envelope in group]
             if len(group) == 1:
-                pipeline.execute_command("XADD", keys[0], "*", "event", texts[0])
+                pipeline.xadd(keys[0], {"event": texts[0]})
             else:
-                pipeline.execute_command("EVAL", ADD_IN_ORDER, len(keys), *keys, *texts)
+                pipeline.eval(ADD_IN_ORDER, len(keys), *keys, *texts)
         try:
             # Dying here, or losing the answer: the messages may be on the stream and are still
             # pending; they are published again with the same ids, and the inbox absorbs them.
