@@ -18,7 +18,7 @@ from django.apps import apps
 from django.utils.module_loading import module_has_submodule
 
 from outbox.errors import DuplicateHandler, MessagingError
-from outbox.mapping import Routes
+from outbox.mapping import EventMapping, Routes
 from outbox.message_bus import CommandHandler, MessageBus
 from outbox.messages import Command, DomainEvent
 from outbox.relay import Relay
@@ -53,6 +53,17 @@ def messaging() -> Messaging:
 def bus() -> MessageBus:
     """The message bus over every app's handlers."""
     return MessageBus(messaging().handles)
+
+
+def collections() -> list[str]:
+    """The collections of the declared repositories."""
+    return list(dict.fromkeys(repository.collection for repository in messaging().repositories))
+
+
+def topics() -> list[str]:
+    """The topics that the declared events are published to, sorted."""
+    routes = EventMapping(messaging().publishes).routes.values()
+    return sorted({route.topic for several in routes for route in several})
 
 
 def relays() -> list[Relay]:

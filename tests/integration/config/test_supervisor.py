@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from config.processes import Process
 from config.run_folder import AlreadyRunning, RunFolder
 from tests.integration.config.processes import eventually, gone
 
@@ -15,6 +16,7 @@ SUPERVISE = """
 import sys
 from pathlib import Path
 from config.interruption import Interrupted, Interruption
+from config.processes import Process
 from config.processes import Process
 from config.run_folder import RunFolder
 from config.supervisor import Supervisor
@@ -65,7 +67,7 @@ class Supervision:
 
     def leaves_nothing(self, pids):
         eventually(lambda: all(map(gone, pids)))
-        eventually(lambda: sorted(os.listdir(self.folder.path)) == ["logs"])
+        eventually(lambda: list(self.folder.path.iterdir()) == [self.folder.logs])
 
 
 @pytest.fixture
@@ -132,13 +134,23 @@ def test_the_death_of_its_parent_stops_everything(tmp_path):
     eventually(lambda: all(map(gone, pids)))
 
 
-def test_a_suspended_or_deaf_process_is_ended_too(supervise):
-    supervision = supervise("trap '' TERM; sleep 60 & echo $! > {child}; wait; wait; sleep 60")
+def test_a_suspended_process_is_ended_too(supervise):
+    supervision = supervise()
     pids = supervision.pids
     os.kill(pids[0], signal.SIGSTOP)
     supervision.process.terminate()
     supervision.process.wait(10)
     supervision.leaves_nothing(pids)
+
+
+def test_a_process_that_does_not_listen_is_ended_with_its_children_all_the_same(tmp_path):
+    child = tmp_path / "child"
+    deaf = f"trap '' TERM; sleep 60 & echo $! > {child}; while true; do sleep 60; done"
+    process = Process(["sh", "-c", deaf], tmp_path / "log")
+    eventually(lambda: child.exists() and child.read_text())
+    process.stop(within=0.2)
+    assert process.exit_code == -signal.SIGKILL
+    eventually(lambda: gone(int(child.read_text())))
 
 
 def test_the_run_folder_has_one_holder_at_a_time(supervise):

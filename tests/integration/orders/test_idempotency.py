@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.orders.conftest import BODIES, ITEM, ORDER, as_user, assert_problem
+from tests.integration.orders.client import BODIES, ITEM, ORDER, as_user, assert_problem
 
 SAME = ("ETag", "Location", "Content-Type")
 

@@ -1,0 +1,7 @@
+FROM python:3.13-slim
+
+ENV PYTHONUNBUFFERED=1
+WORKDIR /app
+COPY . .
+RUN pip install --no-cache-dir --group project ".[api,celery]"
+USER nobody

@@ -1,0 +1,1 @@
+"""The demo: orders placed over HTTP, a worker killed, and an account of every event."""

@@ -1,0 +1,1 @@
+"""The reference app: orders that are placed, paid, shipped or cancelled, and tell others of it."""

@@ -1,0 +1,1 @@
+"""The domain: rules and facts of orders, without Django, MongoDB or HTTP."""

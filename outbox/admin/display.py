@@ -1,0 +1,74 @@
+"""Display: values as people read them. What is stored is shown to the last digit, and escaped."""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from outbox.envelope import timestamp
+
+UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+#: What JSON text is made of, but for the white space.
+PARTS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
+OPENING, CLOSING = ("{", "["), ("}", "]")
+
+
+def duration(seconds: float) -> str:
+    """The two largest units of a length of time: `2 h 5 min`."""
+    left, parts = int(abs(seconds)), []
+    for unit, length in UNITS:
+        if left >= length:
+            parts.append(f"{left // length} {unit}")
+            left %= length
+        elif parts:
+            break
+    return " ".join(parts[:2]) or "0 s"
+
+
+def distance(moment: datetime, now: datetime) -> str:
+    """How far from now: `5 s ago`, `in 2 min`."""
+    seconds = (moment - now).total_seconds()
+    return f"in {duration(seconds)}" if seconds > 0 else f"{duration(seconds)} ago"
+
+
+def moment(value: datetime, now: datetime) -> SafeString:
+    """A time in UTC to the second, its distance from now, and the exact time on pointing at it."""
+    return format_html(
+        '<time datetime="{exact}" title="{exact}">{date} UTC</time>'
+        ' <span class="outbox-distance">{distance}</span>',
+        exact=timestamp(value),
+        date=f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+        distance=distance(value, now),
+    )
+
+
+def preformatted(text: str) -> SafeString:
+    """A text with its line breaks."""
+    return format_html('<pre class="outbox-text">{}</pre>', text)
+
+
+def json_text(text: str) -> str:
+    """JSON text, indented. Moves only what is between the tokens; text that isn't JSON stays."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    lines, depth, before = [""], 0, ""
+    for part in PARTS.findall(text):
+        depth -= part in CLOSING
+        breaks = part in CLOSING or before in OPENING or before == ","
+        if breaks and before + part not in ("{}", "[]"):
+            lines.append("  " * depth)
+        lines[-1] += ": " if part == ":" else part
+        depth += part in OPENING
+        before = part
+    return "\n".join(lines)
+
+
+def json_value(value: Any) -> str:
+    """A value as indented JSON."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
