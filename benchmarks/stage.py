@@ -5,8 +5,9 @@ import time
 import uuid
 from contextlib import contextmanager
 
-from outbox import Aggregate, DomainEvent, IntegrationEvent, clock, connections, document
+from outbox import Aggregate, DomainEvent, IntegrationEvent, clock, connections
 from outbox.context import MessageContext
+from outbox.document import saving
 from outbox.indexes import ensure_indexes
 from outbox.mapping import EventMapping, to
 from outbox.repository import DocumentRepository
@@ -66,7 +67,7 @@ def fill(documents, events=0):
         for _ in range(min(CHUNK, documents - start)):
             order = Order(str(uuid.uuid4()))
             fields = orders.to_document(order)
-            rows.append(document.insert(order.id, fields, messages, at, MessageContext())[0])
+            rows.append(saving.insert(order.id, fields, messages, at, MessageContext())[0])
         database[COLLECTION].insert_many(rows, ordered=False)
 
 

@@ -14,7 +14,7 @@ from pymongo.read_concern import ReadConcern
 
 from outbox import backoff, clock, dispatched, document
 from outbox.conf import conf
-from outbox.document import Document
+from outbox.document import Document, relaying
 from outbox.envelope import Envelope
 from outbox.errors import BrokerUnavailable, PublishError
 from outbox.publishers.base import Outcome
@@ -58,10 +58,10 @@ def find(documents: Collection[Document], where: Document, what: Document, limit
 def read(documents: Collection[Document], partition: int) -> Batch:
     """The next batch of a partition; empty if nothing is due."""
     now, batch, messages, found = horizon(documents), Batch(), 0, 0
-    with find(documents, document.due(now, partition), document.DUE, conf.BATCH) as cursor:
+    with find(documents, relaying.due(now, partition), relaying.DUE, conf.BATCH) as cursor:
         for stored in cursor:
             found += 1
-            if group := list(document.due_envelopes(stored, now)):
+            if group := list(relaying.due_envelopes(stored, now)):
                 batch.documents.append(stored)
                 batch.groups.append(group)
                 messages += len(group)
@@ -76,7 +76,7 @@ def read(documents: Collection[Document], partition: int) -> Batch:
 def put_off_blocked(documents: Collection[Document], batch: Batch) -> None:
     """Let the blocked documents wait for their first message, so that they aren't found again."""
     for stored in batch.blocked:
-        first = document.pending(stored)[0]
+        first = relaying.pending(stored)[0]
         _put_off(documents, stored, first["event_id"], until=first["due_at"])
 
 
@@ -109,7 +109,7 @@ def settle(documents: Collection[Document], batch: Batch, outcomes: list[Outcome
 
 
 def _pull(documents: Collection[Document], batch: Batch, envelopes: list[Envelope]) -> None:
-    where, update = document.pull(
+    where, update = relaying.pull(
         [stored["_id"] for stored in batch.documents],
         [envelope.event_id for envelope in envelopes],
     )
@@ -122,7 +122,7 @@ def _pull(documents: Collection[Document], batch: Batch, envelopes: list[Envelop
 
 def _refused(documents: Collection[Document], stored: Document, outcome: Outcome) -> None:
     """Count the attempt of the message that was refused, and put it off."""
-    entry = document.pending(stored)[outcome.published]
+    entry = relaying.pending(stored)[outcome.published]
     attempts = entry.get("attempts", 0) + 1
     logger.warning(
         "Publishing failed, attempt %s: %s",
@@ -148,6 +148,6 @@ def _put_off(
     failure: str | None = None,
 ) -> None:
     # Read again: the document may have been given more messages, and they must wait as well.
-    now = documents.find_one({"_id": stored["_id"]}, document.DUE)
-    if now and any(entry["event_id"] == first for entry in document.pending(now)[:1]):
-        documents.update_one(*document.postpone(now, until, failure))
+    now = documents.find_one({"_id": stored["_id"]}, relaying.DUE)
+    if now and any(entry["event_id"] == first for entry in relaying.pending(now)[:1]):
+        documents.update_one(*relaying.postpone(now, until, failure))

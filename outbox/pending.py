@@ -10,7 +10,7 @@ from operator import itemgetter
 from outbox import connections, document, message_store
 from outbox.conf import conf
 from outbox.discovery import collections
-from outbox.document import Document
+from outbox.document import Document, listing, relaying
 from outbox.message_store import Page, PendingMessage
 
 
@@ -24,13 +24,13 @@ def messages(
     wanted = skip + limit + 1
     with connections.store_errors():
         if term:
-            where, matches = document.waiting_in(term), document.pending_matches(topic=topic)
+            where, matches = listing.waiting_in(term), listing.pending_matches(topic=topic)
             here = [one for name in collections() for one in _read(name, where, matches, wanted)]
             if here:
                 found = [message for _, message in here[skip:wanted]]
                 return message_store.page(found, skip, limit, lambda: False)
-        queues = [(name, document.waiting(_partitions(name))) for name in collections()]
-        matches = document.pending_matches(term=term, topic=topic)
+        queues = [(name, listing.waiting(_partitions(name))) for name in collections()]
+        matches = listing.pending_matches(term=term, topic=topic)
         queued = chain.from_iterable(
             _read(name, where, matches, wanted, queue=True) for name, where in queues
         )
@@ -51,7 +51,7 @@ def message(collection: str, aggregate_id: str, event_id: str) -> PendingMessage
     """One message with its payload; None if it isn't pending (any more)."""
     if collection not in collections():
         return None
-    where, matches = document.waiting_in(aggregate_id), document.pending_matches(event_id=event_id)
+    where, matches = listing.waiting_in(aggregate_id), listing.pending_matches(event_id=event_id)
     with connections.store_errors():
         found = _read(collection, where, matches, limit=1, payload=True)
     return found[0][1] if found else None
@@ -71,7 +71,7 @@ def _read(
     if queue:
         # Each has at least one message, so that more than `limit` aren't needed to fill a page.
         reach = message_store.REACH if matches else min(message_store.REACH, limit)
-    stages = document.pending_pipeline(where, matches, limit=limit, reach=reach, payload=payload)
+    stages = listing.pending_pipeline(where, matches, limit=limit, reach=reach, payload=payload)
     hint = document.DUE_INDEX if queue else "_id_"
     return [
         (row.pop("oldest"), PendingMessage(collection=collection, **row))
@@ -83,9 +83,9 @@ def _partitions(collection: str) -> list[int]:
     """The partitions a document may be in, those of an earlier `OUTBOX_PARTITIONS` included."""
     numbers = list(range(conf.PARTITIONS))
     while True:
-        where = document.waiting_elsewhere(numbers)
-        found = connections.database()[collection].find(where, document.PARTITION, limit=1)
+        where = listing.waiting_elsewhere(numbers)
+        found = connections.database()[collection].find(where, relaying.PARTITION, limit=1)
         stray = next(found.hint(document.DUE_INDEX), None)
         if stray is None:
             return numbers
-        numbers.append(document.partition(stray))
+        numbers.append(relaying.partition(stray))

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from outbox import batch, connections, document, publishers
+from outbox import batch, connections, publishers
 from outbox.conf import conf
-from outbox.document import Document
+from outbox.document import Document, relaying
 from outbox.errors import MissingIndex
 from outbox.lease import Lease
 from outbox.publishers.base import Publisher
@@ -86,14 +86,14 @@ class Relay:
         """The partitions with something due: one seek in the index for each, and one more."""
         passed: list[int] = []
         while (found := self._find_due(passing=passed)) is not None:
-            passed.append(document.partition(found))
+            passed.append(relaying.partition(found))
             yield passed[-1]
 
     def _find_due(
         self, partition: int | None = None, passing: list[int] | None = None
     ) -> Document | None:
-        where = document.due(batch.horizon(self._documents), partition, passing or [])
-        with batch.find(self._documents, where, document.PARTITION, limit=1) as cursor:
+        where = relaying.due(batch.horizon(self._documents), partition, passing or [])
+        with batch.find(self._documents, where, relaying.PARTITION, limit=1) as cursor:
             found: Document | None = next(cursor, None)
             return found
 

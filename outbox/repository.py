@@ -14,7 +14,7 @@ from pymongo.errors import DuplicateKeyError
 
 from outbox import clock, connections, context, document
 from outbox.aggregate import Aggregate
-from outbox.document import Document
+from outbox.document import Document, saving
 from outbox.errors import (
     AggregateAlreadyExists,
     AggregateNotFound,
@@ -57,12 +57,12 @@ class DocumentRepository(ABC, Generic[A]):
         aggregate before; `StaleVersion` if it is not at `expected_version`.
         """
         with connections.store_errors():
-            found = self._documents.find_one({"_id": aggregate_id}, document.LOADED)
+            found = self._documents.find_one({"_id": aggregate_id}, saving.LOADED)
         if found is None:
             raise AggregateNotFound(f"There is no {aggregate_id!r} in {self.collection}.")
         aggregate = self._load(found)
         known = aggregate.stored
-        document.refuse_repeat(aggregate_id, known.handled, context.current())
+        saving.refuse_repeat(aggregate_id, known.handled, context.current())
         if expected_version not in (None, aggregate.version):
             raise StaleVersion(
                 f"{aggregate_id} is at version {aggregate.version}, not {expected_version}."
@@ -80,7 +80,7 @@ class DocumentRepository(ABC, Generic[A]):
             with connections.store_errors():
                 documents = self._documents
                 at = clock.now(documents.database)
-                new, after = document.insert(aggregate.id, fields, messages, at, context.current())
+                new, after = saving.insert(aggregate.id, fields, messages, at, context.current())
                 documents.insert_one(new)
         except DuplicateKeyError:
             self._refuse_repeat(aggregate.id)
@@ -100,12 +100,12 @@ class DocumentRepository(ABC, Generic[A]):
         with connections.store_errors():
             documents = self._documents
             at = clock.now(documents.database)
-            update, after = document.update(
+            update, after = saving.update(
                 aggregate.version, aggregate.stored, fields, messages, at, context.current()
             )
             # Never a replace: the relay may have pulled messages since the load, and a replace
             # would bring them back.
-            result = documents.update_one(document.guard(aggregate.id, aggregate.version), update)
+            result = documents.update_one(saving.guard(aggregate.id, aggregate.version), update)
         if result.matched_count == 0:
             raise ConcurrencyError(f"{aggregate.id} has changed since version {aggregate.version}.")
         self._saved(aggregate, after, version=aggregate.version + 1)
@@ -119,7 +119,7 @@ class DocumentRepository(ABC, Generic[A]):
             found = self._documents.find_one({"_id": aggregate_id}, {"outbox.pending": 0})
         if found is None:
             raise AggregateNotFound(f"There is no {aggregate_id!r} in {self.collection}.")
-        return self._load(document.answered(found, message_id) or found)
+        return self._load(saving.answered(found, message_id) or found)
 
     @property
     def _documents(self) -> Collection[Document]:
@@ -140,10 +140,10 @@ class DocumentRepository(ABC, Generic[A]):
     def _load(self, found: Document) -> A:
         aggregate = self.from_document(found)
         aggregate.id, aggregate.version = found["_id"], found.get("version", 0)
-        aggregate.stored = document.stored(found, self._fields(aggregate))
+        aggregate.stored = saving.stored(found, self._fields(aggregate))
         return aggregate
 
-    def _saved(self, aggregate: A, after: document.Stored, *, version: int) -> None:
+    def _saved(self, aggregate: A, after: saving.Stored, *, version: int) -> None:
         pending = after.sequences != (aggregate.stored.sequences if aggregate.stored else {})
         aggregate.version, aggregate.stored = version, after
         if pending:
@@ -154,4 +154,4 @@ class DocumentRepository(ABC, Generic[A]):
         with connections.store_errors():
             found = self._documents.find_one({"_id": aggregate_id}, {"outbox.handled": 1}) or {}
         handled = found.get("outbox", {}).get("handled", [])
-        document.refuse_repeat(aggregate_id, handled, context.current())
+        saving.refuse_repeat(aggregate_id, handled, context.current())

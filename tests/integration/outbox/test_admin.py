@@ -13,8 +13,10 @@ from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.urls import reverse
 
-from outbox import clock, discovery, dispatched, document, message_store, pending
+from outbox import clock, discovery, dispatched, message_store, pending
+from outbox.context import MessageContext
 from outbox.discovery import Messaging
+from outbox.document import relaying, saving
 from outbox.indexes import ensure_indexes
 from outbox.publishers.memory import InMemoryPublisher
 from outbox.relay import Relay
@@ -468,7 +470,7 @@ LISTS = [
 def fill(mongo, number, start=0):
     """Documents and archive as `number` notes leave them, quicker than by writing each."""
     at = clock.now(mongo)
-    context = document.MessageContext()
+    context = MessageContext()
     inserts, entries = [], []
     for one in range(start, start + number):
         messages = [
@@ -476,11 +478,11 @@ def fill(mongo, number, start=0):
         ]
         fields = {"text": "hello"}
         due = at + timedelta(milliseconds=one)
-        new, _ = document.insert(f"note-{one}", fields, messages, due, context)
+        new, _ = saving.insert(f"note-{one}", fields, messages, due, context)
         inserts.append(new)
-        entries += document.due_envelopes(new, due)
+        entries += relaying.due_envelopes(new, due)
         # As many that have nothing pending, which is what most documents are like.
-        idle, _ = document.insert(f"idle-{one}", fields, [], due, context)
+        idle, _ = saving.insert(f"idle-{one}", fields, [], due, context)
         inserts.append(idle)
     mongo.notes.insert_many(inserts)
     dispatched.archive(mongo, "notes", entries, at)

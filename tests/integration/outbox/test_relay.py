@@ -11,6 +11,7 @@ from pymongo.errors import AutoReconnect
 
 from outbox import batch, clock, document
 from outbox.context import MessageContext
+from outbox.document import relaying, saving
 from outbox.errors import BrokerUnavailable, MissingIndex
 from outbox.lease import Lease
 from outbox.publishers.base import Outcome
@@ -58,7 +59,7 @@ def fill(repository, mongo, count):
         note.write("hello")
         messages = repository.mapping.map(note.collect_events(), note)
         fields = repository.to_document(note)
-        new, _ = document.insert(note.id, fields, messages, clock.now(mongo), MessageContext())
+        new, _ = saving.insert(note.id, fields, messages, clock.now(mongo), MessageContext())
         rows.append(new)
     mongo["notes"].insert_many(rows)
 
@@ -247,7 +248,7 @@ def test_a_broker_that_is_away_burns_nobodys_attempts(mongo, repository):
     entries = mongo["notes"].find_one()["outbox"]["pending"]
     assert len(entries) == 2
     assert not any("attempts" in entry for entry in entries)
-    assert Lease(mongo, f"relay:notes:{document.partition_of('a')}", 1).acquire()
+    assert Lease(mongo, f"relay:notes:{saving.partition_of('a')}", 1).acquire()
 
 
 def test_what_was_published_before_the_broker_went_is_pulled(mongo, repository):
@@ -263,8 +264,8 @@ def test_what_was_published_before_the_broker_went_is_pulled(mongo, repository):
 
 def test_a_partition_that_another_relay_holds_is_left_to_it(mongo, relay, repository):
     write(repository, "a", "b")
-    held = document.partition_of("a")
-    assert held != document.partition_of("b")
+    held = saving.partition_of("a")
+    assert held != saving.partition_of("b")
     other = Lease(mongo, f"relay:notes:{held}", 5)
     other.acquire()
     assert relay.sweep() == 2
@@ -279,7 +280,7 @@ def test_a_relay_that_slept_past_its_lease_publishes_nothing(
     settings.OUTBOX_LEASE = 0.2
     write(repository, "a")
     read = batch.read
-    heir = Lease(mongo, f"relay:notes:{document.partition_of('a')}", 5)
+    heir = Lease(mongo, f"relay:notes:{saving.partition_of('a')}", 5)
 
     def slow(documents, partition):
         found = read(documents, partition)
@@ -398,7 +399,7 @@ def test_finding_the_due_partitions_costs_a_seek_each_whatever_is_stored(mongo):
     )
     plan = (
         mongo["notes"]
-        .find(document.due(clock.now(mongo), passing=[2]), document.PARTITION)
+        .find(relaying.due(clock.now(mongo), passing=[2]), relaying.PARTITION)
         .hint(document.DUE_INDEX)
         .limit(1)
         .explain()["executionStats"]

@@ -1,0 +1,169 @@
+"""Saving: the one insert or update that stores an aggregate together with its messages."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from zlib import crc32
+
+from outbox.conf import conf
+from outbox.context import MessageContext, new_id
+from outbox.document import Document
+from outbox.errors import AlreadyHandled, MessageIdReused
+from outbox.messages import IntegrationEvent
+
+Messages = Iterable[tuple[str, IntegrationEvent]]
+
+#: What loading an aggregate leaves with the server.
+LOADED = {"outbox.pending": 0, "outbox.answers": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What is known of an aggregate's stored document: its own fields, and the outbox's state."""
+
+    fields: Document
+    partition: int
+    sequences: dict[str, int] = field(default_factory=dict)
+    handled: list[str] = field(default_factory=list)
+    #: False for a document that had no outbox yet when it was loaded.
+    adopted: bool = True
+
+
+def partition_of(aggregate_id: str) -> int:
+    """The partition of a document that has none yet."""
+    return crc32(aggregate_id.encode()) % conf.PARTITIONS
+
+
+def stored(document: Document, fields: Document) -> Stored:
+    """What is known of `document`, whose aggregate has `fields`."""
+    outbox = document.get("outbox", {})
+    return Stored(
+        fields=fields,
+        partition=outbox.get("partition", partition_of(document["_id"])),
+        sequences=outbox.get("sequences", {}),
+        handled=outbox.get("handled", []),
+        adopted="partition" in outbox,
+    )
+
+
+def refuse_repeat(aggregate_id: str, handled: Sequence[str], context: MessageContext) -> None:
+    """Raise if the message of `context` is among the `handled` ones, or has the id of another."""
+    for entry in handled:
+        message_id, _, fingerprint = entry.partition("#")
+        if message_id != context.message_id:
+            continue
+        if context.fingerprint is not None and fingerprint != context.fingerprint:
+            raise MessageIdReused(f"{message_id} has been used before, for a different message.")
+        raise AlreadyHandled(aggregate_id, message_id)
+
+
+def insert(
+    aggregate_id: str, fields: Document, messages: Messages, at: datetime, context: MessageContext
+) -> tuple[Document, Stored]:
+    """The document of a new aggregate, and what will be known of it once it is stored."""
+    pending, sequences = _pending(messages, {}, at, context)
+    after = Stored(
+        fields=fields,
+        partition=partition_of(aggregate_id),
+        sequences=sequences,
+        handled=_handled(context),
+    )
+    outbox: Document = {
+        "partition": after.partition,
+        "sequences": sequences,
+        "pending": pending,
+        "handled": after.handled,
+    }
+    if context.fingerprint is not None:
+        outbox["answers"] = [_answer(context, 1, fields)]
+    return {"_id": aggregate_id, "version": 1, **fields, "outbox": outbox}, after
+
+
+def guard(aggregate_id: str, version: int) -> Document:
+    """The filter that lets a save through only if nobody has saved since `version`."""
+    # A document that was never saved through the outbox has no version; 0 stands for that.
+    return {"_id": aggregate_id, "version": version or {"$in": [None, 0]}}
+
+
+def update(
+    version: int,
+    before: Stored,
+    fields: Document,
+    messages: Messages,
+    at: datetime,
+    context: MessageContext,
+) -> tuple[Document, Stored]:
+    """The one update that saves an aggregate, and what will be known of it afterwards.
+
+    Sets the fields that changed since `before` and unsets those that went. Fields of the document
+    that the aggregate doesn't know are left alone.
+    """
+    pending, sequences = _pending(messages, before.sequences, at, context)
+    fresh = [entry for entry in _handled(context) if entry not in before.handled]
+    sets = {k: v for k, v in fields.items() if k not in before.fields or before.fields[k] != v}
+    sets |= {
+        f"outbox.sequences.{k}": v for k, v in sequences.items() if before.sequences.get(k) != v
+    }
+    if not before.adopted:
+        sets["outbox.partition"] = before.partition
+    sets["version"] = version + 1
+    push: Document = {}
+    if pending:
+        push["outbox.pending"] = {"$each": pending}
+    if fresh:
+        push["outbox.handled"] = {"$each": fresh, "$slice": -conf.HANDLED}
+    if fresh and context.fingerprint is not None:
+        kept = [_answer(context, version + 1, fields)]
+        push["outbox.answers"] = {"$each": kept, "$slice": -conf.ANSWERS}
+    gone = dict.fromkeys(before.fields.keys() - fields.keys(), "")
+    changes = {"$set": sets, "$unset": gone, "$push": push}
+    after = Stored(
+        fields=fields,
+        partition=before.partition,
+        sequences=sequences,
+        handled=before.handled + fresh,
+    )
+    return {operator: change for operator, change in changes.items() if change}, after
+
+
+def answered(document: Document, message_id: str) -> Document | None:
+    """The aggregate's document as the message with this id left it; None if not remembered."""
+    for answer in document.get("outbox", {}).get("answers", ()):
+        if answer["id"] == message_id:
+            return {"_id": document["_id"], "version": answer["version"], **answer["fields"]}
+    return None
+
+
+def _pending(
+    messages: Messages, sequences: dict[str, int], at: datetime, context: MessageContext
+) -> tuple[list[Document], dict[str, int]]:
+    """The messages as they wait in the document, and the sequences once they are given out."""
+    sequences, metadata, entries = dict(sequences), context.metadata(), []
+    for topic, message in messages:
+        sequences[topic] = sequences.get(topic, 0) + 1
+        entries.append(
+            {
+                "event_id": new_id(),
+                "type": message.message_name,
+                "version": message.message_version,
+                "topic": topic,
+                "sequence": sequences[topic],
+                "occurred_at": at,
+                "due_at": at,
+                "payload": message.payload(),
+                "metadata": metadata,
+            }
+        )
+    return entries, sequences
+
+
+def _handled(context: MessageContext) -> list[str]:
+    if context.message_id is None:
+        return []
+    if context.fingerprint is None:
+        return [context.message_id]
+    return [f"{context.message_id}#{context.fingerprint}"]
+
+
+def _answer(context: MessageContext, version: int, fields: Document) -> Document:
+    return {"id": context.message_id, "version": version, "fields": fields}
