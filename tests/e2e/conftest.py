@@ -14,7 +14,7 @@ import pytest
 from pymongo import MongoClient
 from redis import Redis
 
-from config import serve
+from config import stack
 from config.demo.history import compare
 from config.embedded import VARIABLES
 from config.run_folder import RunFolder
@@ -43,6 +43,11 @@ class Running:
         self.client.close()
         self.mongo.close()
         self.redis.close()
+
+    def forget(self):
+        """Begin anew, with no orders and nothing on the streams."""
+        self.documents.delete_many({})
+        self.redis.delete(*TOPICS)
 
     def post(self, path, body, **headers):
         """The answer, and the seconds it took."""
@@ -116,23 +121,28 @@ class Running:
 
 
 class Pause:
-    """What `serve.start` waits with, where no signal is to be listened for."""
+    """What `stack.start` waits with, where no signal is to be listened for."""
 
     pause = staticmethod(time.sleep)
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
+@pytest.fixture
+def running(stack_running):
+    stack_running.forget()
+    return stack_running
+
+
+@pytest.fixture(scope="session")
+def stack_running(tmp_path_factory):
     folder = RunFolder(tmp_path_factory.mktemp("run"))
     with pytest.MonkeyPatch.context() as environment:
         # Bundled servers, whatever else the tests run on: these get killed.
-        for name in (*VARIABLES, "PORT", "CELERY_BROKER_URL"):
+        for name in (*VARIABLES, "PORT"):
             environment.delenv(name, raising=False)
-        environment.setattr(serve, "ROOT", folder.path.parent)
         folder.hold()
         supervisor, ended = Supervisor(folder, lambda text: None), threading.Event()
         try:
-            serve.start(supervisor, folder, Pause())
+            stack.start(supervisor, folder, Pause(), say=lambda text: None)
 
             def watch():
                 while not ended.wait(0.1):

@@ -153,7 +153,7 @@ def test_an_answer_to_nothing_but_errors_is_short(api):
 def test_a_quantity_with_a_point_is_refused_unless_it_is_whole(api, mongo):
     """JSON Schema calls 2.0 an integer."""
     body = order_with("quantity", 7)
-    for number in (b"7.5", b"1e400", b"1e-400", b"70e400000", b"-7.0"):
+    for number in (b"7.5", b"1e400", b"1e-400", b"1e999999999", b"-7.0"):
         assert_problem(api.place(body.replace(b": 7,", b": %s," % number)), 400)
 
     order = api.place(body.replace(b": 7,", b": 7.0,")).json()
@@ -201,7 +201,7 @@ def test_an_id_of_odd_characters_is_not_found(api, order_id):
         "cursor=é",
         "cursor=%00",
         "cursor=bm8",
-        "cursor=MTAgYQ!!",
+        "cursor=MTAgYQ==!!!!",
         "x=1",
         "cursor=OTk5OTk5OTk5OTk5OTk5IGE=",
         "cursor=MSA=",
