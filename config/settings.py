@@ -106,6 +106,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["outbox.api.parsers.BoundedJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "URL_FORMAT_OVERRIDE": None,
     "EXCEPTION_HANDLER": "outbox.api.problems.exception_handler",
 }
 ANONYMOUS_ACCESS = _list("DJANGO_ANONYMOUS_ACCESS")

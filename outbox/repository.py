@@ -65,7 +65,7 @@ class DocumentRepository(ABC, Generic[A]):
         saving.refuse_repeat(aggregate_id, known.handled, context.current())
         if expected_version not in (None, aggregate.version):
             raise StaleVersion(
-                f"{aggregate_id} is at version {aggregate.version}, not {expected_version}."
+                f"{aggregate_id} is at version {aggregate.version}, not at the one asked for."
             )
         return aggregate
 

@@ -160,7 +160,7 @@ def test_an_unknown_aggregate_and_a_second_of_the_same_id_are_refused(repository
 def test_an_expected_version_that_is_gone_is_refused(repository):
     written(repository)
     assert repository.get("n1", expected_version=1).version == 1
-    with pytest.raises(StaleVersion, match="at version 1, not 2"):
+    with pytest.raises(StaleVersion, match="at version 1, not at the one"):
         repository.get("n1", expected_version=2)
 
 
