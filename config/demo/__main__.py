@@ -4,6 +4,7 @@ With `EXIT=1` it ends after the account: with 0 if no event is missing, invented
 """
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -64,8 +65,11 @@ def _wait_until_ready(
 def _pass_on(serve: "subprocess.Popen[str]", console: "Console") -> None:
     """What it says goes through our console, so that it doesn't tear the live table apart."""
     assert serve.stdout is not None  # noqa: S101 - it is a pipe
-    for line in serve.stdout:
-        console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+    try:
+        for line in serve.stdout:
+            console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+    except SystemExit:  # from rich: nobody reads what we write any more
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
