@@ -1,6 +1,8 @@
 import time
+from datetime import timedelta
 
 import pytest
+from pymongo.database import Database
 
 from outbox import clock
 from outbox.lease import COLLECTION, Lease
@@ -68,15 +70,45 @@ def test_a_jump_of_the_hosts_clock_takes_no_lease_away(lease, monkeypatch):
     assert held.held()
 
 
-def test_the_clock_is_the_servers(mongo, monkeypatch):
+def server_now(mongo):
     [server] = mongo.aggregate([{"$documents": [{}]}, {"$project": {"now": "$$NOW"}}])
+    return server["now"]
+
+
+@pytest.fixture
+def _measured_anew():
     clock._offsets.clear()
+    yield
+    clock._offsets.clear()
+
+
+@pytest.mark.usefixtures("_measured_anew")
+def test_the_clock_is_the_servers_in_whole_milliseconds(mongo):
+    assert abs((clock.now(mongo) - server_now(mongo)).total_seconds()) < 5
+    assert clock.now(mongo).microsecond % 1000 == 0
+
+
+@pytest.mark.usefixtures("_measured_anew")
+def test_a_server_that_is_ten_minutes_ahead_of_this_host_is_right(mongo, monkeypatch):
+    command, ahead = Database.command, timedelta(minutes=10)
+
+    def ahead_of_us(self, name, *args, **kwargs):
+        answer = command(self, name, *args, **kwargs)
+        return {**answer, "localTime": answer["localTime"] + ahead}
+
+    monkeypatch.setattr(Database, "command", ahead_of_us)
+    assert abs(clock.now(mongo) - server_now(mongo) - ahead) < timedelta(seconds=5)
+    Lease(mongo, "relay:notes:1", 5.0).acquire()
+    expires_at = mongo[COLLECTION].find_one()["expires_at"]
+    assert expires_at > server_now(mongo) + timedelta(minutes=9)
+
+
+@pytest.mark.usefixtures("_measured_anew")
+def test_the_timezone_of_the_host_does_not_matter(mongo, monkeypatch):
     try:
         with monkeypatch.context() as host:
-            host.setattr(time, "time", lambda: 0.0)
             host.setenv("TZ", "Asia/Tokyo")
             time.tzset()
-            assert abs((clock.now(mongo) - server["now"]).total_seconds()) < 5
-            assert clock.now(mongo).microsecond % 1000 == 0
+            assert abs((clock.now(mongo) - server_now(mongo)).total_seconds()) < 5
     finally:
         time.tzset()
