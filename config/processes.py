@@ -45,8 +45,11 @@ class Process:
 
     @property
     def killed(self) -> bool:
-        """Whether somebody ended it from outside, rather than it failing."""
-        return self.exit_code in (-signal.SIGKILL, -signal.SIGTERM)
+        """Whether somebody ended it from outside, rather than it failing.
+
+        A program that is asked to end, and does, ends with 0.
+        """
+        return self.exit_code in (0, -signal.SIGKILL, -signal.SIGTERM)
 
     @property
     def age(self) -> float:

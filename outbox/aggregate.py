@@ -28,7 +28,12 @@ class Aggregate:
         """Note that `event` happened; it is published if, and only if, the aggregate is saved."""
         self._recorded.append(event)
 
+    @property
+    def recorded_events(self) -> tuple[DomainEvent, ...]:
+        """The events that are not yet stored, in order."""
+        return tuple(self._recorded)
+
     def collect_events(self) -> list[DomainEvent]:
-        """The events recorded since the last call, in order, handed over once."""
+        """The recorded events, in order, handed over once: when they are stored."""
         events, self._recorded = self._recorded, []
         return events

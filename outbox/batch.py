@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo.collection import Collection
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from outbox import backoff, clock, dispatched, document
@@ -35,6 +35,8 @@ class Batch:
 
     documents: list[Document] = field(default_factory=list)
     groups: list[list[Envelope]] = field(default_factory=list)
+    #: Of each document, what is wrong with the message that its group ends before.
+    flaws: list[PublishError | None] = field(default_factory=list)
     #: Documents that are due for a later message than their first: they wait for the first.
     blocked: list[Document] = field(default_factory=list)
     #: Whether there may be more where this came from.
@@ -61,9 +63,11 @@ def read(documents: Collection[Document], partition: int) -> Batch:
     with find(documents, relaying.due(now, partition), relaying.DUE, conf.BATCH) as cursor:
         for stored in cursor:
             found += 1
-            if group := list(relaying.due_envelopes(stored, now)):
+            group, flaw = relaying.due_envelopes(stored, now)
+            if group or flaw:
                 batch.documents.append(stored)
                 batch.groups.append(group)
+                batch.flaws.append(flaw)
                 messages += len(group)
             else:
                 batch.blocked.append(stored)
@@ -77,7 +81,7 @@ def put_off_blocked(documents: Collection[Document], batch: Batch) -> None:
     """Let the blocked documents wait for their first message, so that they aren't found again."""
     for stored in batch.blocked:
         first = relaying.pending(stored)[0]
-        _put_off(documents, stored, first["event_id"], until=first["due_at"])
+        _put_off(documents, stored["_id"], first["event_id"], until=first["due_at"])
 
 
 def settle(documents: Collection[Document], batch: Batch, outcomes: list[Outcome]) -> int:
@@ -93,19 +97,34 @@ def settle(documents: Collection[Document], batch: Batch, outcomes: list[Outcome
     if envelopes:
         # Dying here, or between the two writes: published again, and archived only once.
         if conf.RETENTION is not None:
-            database = documents.database
-            dispatched.archive(database, documents.name, envelopes, clock.now(database))
+            _archive(documents, envelopes)
         _pull(documents, batch, envelopes)
     away: BrokerUnavailable | None = None
-    for stored, outcome in zip(batch.documents, outcomes, strict=True):
-        if isinstance(outcome.error, PublishError):
-            _refused(documents, stored, outcome)
-        elif outcome.error is not None:
-            away = outcome.error
+    for stored, outcome, flaw in zip(batch.documents, outcomes, batch.flaws, strict=True):
+        error = outcome.error or flaw
+        if isinstance(error, PublishError):
+            _refused(documents, relaying.pending(stored)[outcome.published], stored["_id"], error)
+        elif error is not None:
+            away = error
     if away is not None:
         # Nobody's fault, nobody's attempt: all that is left stays due.
         raise away
     return len(envelopes)
+
+
+def _archive(documents: Collection[Document], envelopes: list[Envelope]) -> None:
+    database = documents.database
+    try:
+        dispatched.archive(database, documents.name, envelopes, clock.now(database))
+    except OperationFailure as error:
+        # The server is there and won't have it (no permission, no room). They are published: not
+        # to pull them would publish them again with every sweep.
+        logger.error(
+            "%s published messages were not archived: %s",
+            len(envelopes),
+            error,
+            extra={"action": "archive", "collection": documents.name},
+        )
 
 
 def _pull(documents: Collection[Document], batch: Batch, envelopes: list[Envelope]) -> None:
@@ -120,34 +139,35 @@ def _pull(documents: Collection[Document], batch: Batch, envelopes: list[Envelop
         documents.update_many(where, update)
 
 
-def _refused(documents: Collection[Document], stored: Document, outcome: Outcome) -> None:
+def _refused(
+    documents: Collection[Document], entry: Document, aggregate_id: str, error: PublishError
+) -> None:
     """Count the attempt of the message that was refused, and put it off."""
-    entry = relaying.pending(stored)[outcome.published]
     attempts = entry.get("attempts", 0) + 1
     logger.warning(
         "Publishing failed, attempt %s: %s",
         attempts,
-        outcome.error,
+        error,
         extra={
             "action": "publish",
-            "event_id": entry["event_id"],
-            "aggregate_id": stored["_id"],
-            "topic": entry["topic"],
+            "event_id": entry.get("event_id"),
+            "aggregate_id": aggregate_id,
+            "topic": entry.get("topic"),
             "attempt": attempts,
         },
     )
     until = horizon(documents) + timedelta(seconds=backoff.delay(attempts))
-    _put_off(documents, stored, entry["event_id"], until, failure=str(outcome.error))
+    _put_off(documents, aggregate_id, entry.get("event_id"), until, failure=str(error))
 
 
 def _put_off(
     documents: Collection[Document],
-    stored: Document,
-    first: str,
+    aggregate_id: str,
+    first: str | None,
     until: datetime,
     failure: str | None = None,
 ) -> None:
     # Read again: the document may have been given more messages, and they must wait as well.
-    now = documents.find_one({"_id": stored["_id"]}, relaying.DUE)
-    if now and any(entry["event_id"] == first for entry in relaying.pending(now)[:1]):
+    now = documents.find_one({"_id": aggregate_id}, relaying.DUE)
+    if now and any(entry.get("event_id") == first for entry in relaying.pending(now)[:1]):
         documents.update_one(*relaying.postpone(now, until, failure))

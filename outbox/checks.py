@@ -42,7 +42,8 @@ def _too_small(name: str, value: Any) -> bool:
     if isinstance(value, timedelta):
         return value < timedelta(seconds=1)
     if isinstance(value, (int, float)):
-        return value < 0 or (value == 0 and name not in MAY_BE_ZERO)
+        # Written so that `nan` is too small as well.
+        return not value >= 0 or (value == 0 and name not in MAY_BE_ZERO)
     return False
 
 

@@ -7,6 +7,7 @@ OutboxError
 │   └── StaleVersion           the caller insists on a version that is gone
 ├── AlreadyHandled             this command or event has had its effect before
 ├── MessageIdReused            the caller gave one id to two different messages
+├── NotAdoptable               a document of other origin has no room for the outbox
 ├── DomainError                a business rule says no (raise your own subclasses)
 ├── MessagingError             the messaging tables are wrong: a programmer's error
 │   ├── NoHandler
@@ -56,6 +57,10 @@ class AlreadyHandled(OutboxError):
 
 class MessageIdReused(OutboxError):
     """This message id has been used before, for a different message."""
+
+
+class NotAdoptable(OutboxError):
+    """This document can't hold an outbox."""
 
 
 class DomainError(OutboxError):

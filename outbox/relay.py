@@ -7,18 +7,19 @@ dies between publishing and pulling is published again, with the same id and seq
 
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from pymongo.collection import Collection
-from pymongo.errors import OperationFailure
 
 from outbox import batch, connections, publishers
 from outbox.conf import conf
 from outbox.document import Document, relaying
-from outbox.errors import MissingIndex
+from outbox.errors import BrokerUnavailable, StoreUnavailable
 from outbox.lease import Lease
 from outbox.publishers.base import Publisher
+
+T = TypeVar("T")
 
 
 class Relay:
@@ -39,32 +40,32 @@ class Relay:
         `StoreUnavailable` or `MissingIndex`; all that is not published then stays pending.
         """
         ends = time.monotonic() + conf.SWEEP_TIME
-        with _errors():
+        with connections.store_errors():
             partitions = list(self._due_partitions())
-            # Relays that start at the same moment shouldn't queue up at the same partition.
-            random.shuffle(partitions)
-            return sum(self._sweep(partition, ends) for partition in partitions)
+        # Relays that start at the same moment shouldn't queue up at the same partition.
+        random.shuffle(partitions)
+        return _each(partitions, lambda partition: self._sweep(partition, ends))
 
     def sweep_partition(self, partition: int) -> int:
         """Publish what is due in one partition, otherwise as `sweep`."""
-        with _errors():
-            return self._sweep(partition, time.monotonic() + conf.SWEEP_TIME)
+        return self._sweep(partition, time.monotonic() + conf.SWEEP_TIME)
 
     def _sweep(self, partition: int, ends: float) -> int:
         published = 0
-        while time.monotonic() < ends:
-            name = f"relay:{self.collection}:{partition}"
-            lease = Lease(self._documents.database, name, conf.LEASE)
-            if not lease.acquire():
-                break
-            try:
-                published += self._drain(partition, lease, ends)
-            finally:
-                lease.release()
-            # Once more, now that others can have the lease: a commit may have been announced
-            # after the last find to a relay that was turned away at the lease.
-            if self._find_due(partition) is None:
-                break
+        with connections.store_errors():
+            while time.monotonic() < ends:
+                name = f"relay:{self.collection}:{partition}"
+                lease = Lease(self._documents.database, name, conf.LEASE)
+                if not lease.acquire():
+                    break
+                try:
+                    published += self._drain(partition, lease, ends)
+                finally:
+                    lease.release()
+                # Once more, now that others can have the lease: a commit may have been announced
+                # after the last find to a relay that was turned away at the lease.
+                if self._find_due(partition) is None:
+                    break
         return published
 
     def _drain(self, partition: int, lease: Lease, ends: float) -> int:
@@ -74,10 +75,10 @@ class Relay:
             # A relay that was paused since the find must not publish what is another's by now.
             if not lease.keep():
                 break
-            batch.put_off_blocked(self._documents, found)
             if found.groups:
                 outcomes = self._publisher.publish(found.groups)
                 published += batch.settle(self._documents, found, outcomes)
+            batch.put_off_blocked(self._documents, found)
             if not found.full:
                 break
         return published
@@ -102,12 +103,25 @@ class Relay:
         return connections.collection(self.collection)
 
 
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        with connections.store_errors():
-            yield
-    except OperationFailure as error:
-        if "hint provided" in str(error):
-            raise MissingIndex from error
-        raise
+def sweep_all(relays: Iterable[Relay]) -> int:
+    """Let each relay sweep; the number of messages published. Raises as `Relay.sweep` does."""
+    return _each(relays, lambda relay: relay.sweep())
+
+
+def _each(things: Iterable[T], sweep: Callable[[T], int]) -> int:
+    """Sweep each, whatever becomes of the others, and raise the first failure at the end.
+
+    Only a broker or a store that is away ends it at once, since it is away for all.
+    """
+    published, failures = 0, []
+    for thing in things:
+        try:
+            published += sweep(thing)
+        except (BrokerUnavailable, StoreUnavailable):
+            raise
+        except Exception as error:
+            # Any exception: what is wrong in one partition or collection is not the others' fault.
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return published

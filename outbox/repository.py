@@ -53,8 +53,8 @@ class DocumentRepository(ABC, Generic[A]):
     def get(self, aggregate_id: str, *, expected_version: int | None = None) -> A:
         """Load an aggregate, without the messages that wait in its document.
 
-        Raises `AggregateNotFound`; `AlreadyHandled` if the message being handled has changed this
-        aggregate before; `StaleVersion` if it is not at `expected_version`.
+        Raises `AggregateNotFound`; `NotAdoptable`; `AlreadyHandled` if the message being handled
+        has changed this aggregate before; `StaleVersion` if it is not at `expected_version`.
         """
         with connections.store_errors():
             found = self._documents.find_one({"_id": aggregate_id}, saving.LOADED)
@@ -82,7 +82,9 @@ class DocumentRepository(ABC, Generic[A]):
                 at = clock.now(documents.database)
                 new, after = saving.insert(aggregate.id, fields, messages, at, context.current())
                 documents.insert_one(new)
-        except DuplicateKeyError:
+        except DuplicateKeyError as error:
+            if (error.details or {}).get("keyPattern", {"_id": 1}) != {"_id": 1}:
+                raise  # a unique index of the app's own
             self._refuse_repeat(aggregate.id)
             raise AggregateAlreadyExists(
                 f"There is a {aggregate.id!r} in {self.collection} already."
@@ -135,17 +137,20 @@ class DocumentRepository(ABC, Generic[A]):
         return fields
 
     def _messages(self, aggregate: A) -> list[Any]:
-        return self.mapping.map(aggregate.collect_events(), aggregate)
+        return self.mapping.map(aggregate.recorded_events, aggregate)
 
     def _load(self, found: Document) -> A:
+        version = saving.version_of(found)
         aggregate = self.from_document(found)
-        aggregate.id, aggregate.version = found["_id"], found.get("version", 0)
+        aggregate.id, aggregate.version = found["_id"], version
         aggregate.stored = saving.stored(found, self._fields(aggregate))
         return aggregate
 
     def _saved(self, aggregate: A, after: saving.Stored, *, version: int) -> None:
         pending = after.sequences != (aggregate.stored.sequences if aggregate.stored else {})
         aggregate.version, aggregate.stored = version, after
+        # Only now: a save that failed may be tried again, and must not have lost its events.
+        aggregate.collect_events()
         if pending:
             # Dying here: the next sweep finds what this wake would have announced.
             wake(self.collection, after.partition)

@@ -22,7 +22,7 @@ from outbox import wake as announcement
 from outbox.conf import conf
 from outbox.discovery import relays
 from outbox.errors import BrokerUnavailable, StoreUnavailable
-from outbox.relay import Relay
+from outbox.relay import Relay, sweep_all
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,7 @@ logger = logging.getLogger(__name__)
 def sweep() -> None:
     """Publish what is due in every collection. Safe to run at the same time as any other."""
     try:
-        for relay in relays():
-            relay.sweep()
+        sweep_all(relays())
     except (BrokerUnavailable, StoreUnavailable) as error:
         # All stays pending, and the next tick comes soon.
         logger.warning("Sweep ended early: %s", error, extra={"action": "sweep"})

@@ -1,11 +1,12 @@
 """Relaying: finding the messages that are due in documents, and taking them out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from outbox.document import Document
 from outbox.envelope import Envelope
+from outbox.errors import PublishError
 
 
 def due(now: datetime, partition: int | None = None, passing: Iterable[int] = ()) -> Document:
@@ -31,12 +32,20 @@ def pending(document: Document) -> list[Document]:
     return found
 
 
-def due_envelopes(document: Document, now: datetime) -> Iterator[Envelope]:
-    """The messages of a document up to the first that is not due: what may be published now."""
+def due_envelopes(document: Document, now: datetime) -> tuple[list[Envelope], PublishError | None]:
+    """The messages of a document up to the first that is not due: what may be published now.
+
+    With the error that ends them, if one is there that nobody here wrote and nobody can read.
+    """
+    found: list[Envelope] = []
     for entry in pending(document):
-        if entry["due_at"] > now:
-            return
-        yield envelope(document["_id"], entry)
+        try:
+            if entry["due_at"] > now:
+                break
+            found.append(envelope(document["_id"], entry))
+        except (KeyError, TypeError) as error:
+            return found, PublishError(f"It isn't a message: {error!r}")
+    return found, None
 
 
 def envelope(aggregate_id: str, entry: Document) -> Envelope:
@@ -77,7 +86,7 @@ def postpone(
         sets = {"outbox.pending.0.last_error": failure}
         sets["outbox.pending.0.attempts"] = entries[0].get("attempts", 0) + 1
     return (
-        {"_id": document["_id"], "outbox.pending.0.event_id": entries[0]["event_id"]},
+        {"_id": document["_id"], "outbox.pending.0.event_id": entries[0].get("event_id")},
         {
             **({"$set": sets} if sets else {}),
             "$max": {f"outbox.pending.{i}.due_at": until for i in range(len(entries))},

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from zlib import crc32
 
+from bson import encode
+
 from outbox.conf import conf
 from outbox.context import MessageContext, new_id
 from outbox.document import Document
-from outbox.errors import AlreadyHandled, MessageIdReused
+from outbox.errors import AlreadyHandled, MessageIdReused, NotAdoptable
 from outbox.messages import IntegrationEvent
 
 Messages = Iterable[tuple[str, IntegrationEvent]]
@@ -21,7 +23,8 @@ LOADED = {"outbox.pending": 0, "outbox.answers": 0}
 class Stored:
     """What is known of an aggregate's stored document: its own fields, and the outbox's state."""
 
-    fields: Document
+    #: Each field as BSON, so that a value which the aggregate changes in place is seen to differ.
+    fields: dict[str, bytes]
     partition: int
     sequences: dict[str, int] = field(default_factory=dict)
     handled: list[str] = field(default_factory=list)
@@ -34,11 +37,28 @@ def partition_of(aggregate_id: str) -> int:
     return crc32(aggregate_id.encode()) % conf.PARTITIONS
 
 
+def version_of(document: Document) -> int:
+    """The version of a stored document: 0 if it was never saved through the outbox.
+
+    Raises `NotAdoptable` for a document of other origin in which the outbox can't live.
+    """
+    version, outbox = document.get("version") or 0, document.get("outbox", {})
+    if not isinstance(document["_id"], str):
+        reason = f"its _id is {type(document['_id']).__name__}, and ids must be strings"
+    elif not isinstance(version, int) or isinstance(version, bool):
+        reason = f"its field `version` is {version!r}, and not a whole number"
+    elif not isinstance(outbox, dict):
+        reason = "its field `outbox` is not the outbox's"
+    else:
+        return version
+    raise NotAdoptable(f"The document {document['_id']!r} can't be used: {reason}.")
+
+
 def stored(document: Document, fields: Document) -> Stored:
     """What is known of `document`, whose aggregate has `fields`."""
     outbox = document.get("outbox", {})
     return Stored(
-        fields=fields,
+        fields=_encoded(fields),
         partition=outbox.get("partition", partition_of(document["_id"])),
         sequences=outbox.get("sequences", {}),
         handled=outbox.get("handled", []),
@@ -61,9 +81,11 @@ def insert(
     aggregate_id: str, fields: Document, messages: Messages, at: datetime, context: MessageContext
 ) -> tuple[Document, Stored]:
     """The document of a new aggregate, and what will be known of it once it is stored."""
+    if not isinstance(aggregate_id, str):
+        raise TypeError(f"An aggregate's id is a string, not {aggregate_id!r}.")
     pending, sequences = _pending(messages, {}, at, context)
     after = Stored(
-        fields=fields,
+        fields=_encoded(fields),
         partition=partition_of(aggregate_id),
         sequences=sequences,
         handled=_handled(context),
@@ -100,7 +122,8 @@ def update(
     """
     pending, sequences = _pending(messages, before.sequences, at, context)
     fresh = [entry for entry in _handled(context) if entry not in before.handled]
-    sets = {k: v for k, v in fields.items() if k not in before.fields or before.fields[k] != v}
+    encoded = _encoded(fields)
+    sets = {k: v for k, v in fields.items() if before.fields.get(k) != encoded[k]}
     sets |= {
         f"outbox.sequences.{k}": v for k, v in sequences.items() if before.sequences.get(k) != v
     }
@@ -118,7 +141,7 @@ def update(
     gone = dict.fromkeys(before.fields.keys() - fields.keys(), "")
     changes = {"$set": sets, "$unset": gone, "$push": push}
     after = Stored(
-        fields=fields,
+        fields=encoded,
         partition=before.partition,
         sequences=sequences,
         handled=before.handled + fresh,
@@ -132,6 +155,10 @@ def answered(document: Document, message_id: str) -> Document | None:
         if answer["id"] == message_id:
             return {"_id": document["_id"], "version": answer["version"], **answer["fields"]}
     return None
+
+
+def _encoded(fields: Document) -> dict[str, bytes]:
+    return {name: encode({name: value}) for name, value in fields.items()}
 
 
 def _pending(

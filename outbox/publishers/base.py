@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from django.utils.module_loading import import_string
+
+from outbox.conf import conf
 from outbox.envelope import Envelope
 from outbox.errors import BrokerUnavailable, PublishError
 
@@ -29,3 +32,16 @@ class Publisher(Protocol):
         `BrokerUnavailable` when what became of the messages is not known.
         """
         ...
+
+
+def framed(group: Sequence[Envelope]) -> tuple[list[str], PublishError | None]:
+    """The texts of a group's messages up to the first that can't be framed, and why it can't."""
+    to_json, texts = import_string(conf.ENVELOPE), []
+    for envelope in group:
+        try:
+            texts.append(to_json(envelope))
+        except Exception as error:
+            # Any exception: the function may be the project's own, and what it can't do with one
+            # message must not hold up the others.
+            return texts, PublishError(f"It can't be put into its envelope: {error!r}")
+    return texts, None

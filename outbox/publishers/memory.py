@@ -3,12 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from django.utils.module_loading import import_string
-
 from outbox.conf import conf
 from outbox.envelope import Envelope
 from outbox.errors import PublishError
-from outbox.publishers.base import Outcome
+from outbox.publishers.base import Outcome, framed
 
 
 class InMemoryPublisher:
@@ -22,12 +20,12 @@ class InMemoryPublisher:
         self.refused: set[str] = set()
 
     def publish(self, groups: Sequence[Sequence[Envelope]]) -> list[Outcome]:
-        to_json = import_string(conf.ENVELOPE)
-        return [self._publish_group(group, to_json) for group in groups]
+        return [self._publish_group(group) for group in groups]
 
-    def _publish_group(self, group: Sequence[Envelope], to_json) -> Outcome:  # type: ignore[no-untyped-def]
-        for position, envelope in enumerate(group):
+    def _publish_group(self, group: Sequence[Envelope]) -> Outcome:
+        texts, error = framed(group)
+        for position, (envelope, text) in enumerate(zip(group, texts, strict=False)):
             if envelope.topic in self.refused:
                 return Outcome(position, PublishError(f"{envelope.topic} is refused"))
-            self.streams[conf.STREAM_PREFIX + envelope.topic].append(to_json(envelope))
-        return Outcome(len(group))
+            self.streams[conf.STREAM_PREFIX + envelope.topic].append(text)
+        return Outcome(len(texts), error)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from django.utils.module_loading import import_string
 from redis.exceptions import (
     ConnectionError,
     MasterDownError,
@@ -18,7 +17,7 @@ from outbox import connections
 from outbox.conf import conf
 from outbox.envelope import Envelope
 from outbox.errors import BrokerUnavailable, PublishError
-from outbox.publishers.base import Outcome
+from outbox.publishers.base import Outcome, framed
 
 # Adds the messages of one aggregate in order and stops at the first that Redis refuses. A plain
 # pipeline would go on to the next, and put it on the stream before the one that it follows.
@@ -55,13 +54,13 @@ class RedisStreamPublisher:
     """
 
     def publish(self, groups: Sequence[Sequence[Envelope]]) -> list[Outcome]:
-        to_json = import_string(conf.ENVELOPE)
-        prefix = conf.STREAM_PREFIX
+        prefix, errors = conf.STREAM_PREFIX, []
         pipeline = connections.redis_client().pipeline(transaction=False)
         for group in groups:
-            keys = [prefix + envelope.topic for envelope in group]
-            texts = [to_json(envelope) for envelope in group]
-            if len(group) == 1:
+            texts, error = framed(group)
+            keys = [prefix + envelope.topic for envelope in group[: len(texts)]]
+            errors.append(error)
+            if len(texts) == 1:
                 pipeline.xadd(keys[0], {"event": texts[0]})
             else:
                 pipeline.eval(ADD_IN_ORDER, len(keys), *keys, *texts)
@@ -71,15 +70,18 @@ class RedisStreamPublisher:
             answers = pipeline.execute(raise_on_error=False)
         except RedisError as error:
             raise BrokerUnavailable(f"Redis can't be reached: {error}") from error
-        return [_outcome(group, answer) for group, answer in zip(groups, answers, strict=True)]
+        return [_outcome(*each) for each in zip(answers, errors, strict=True)]
 
 
-def _outcome(group: Sequence[Envelope], answer: Any) -> Outcome:
+def _outcome(answer: Any, error: PublishError | BrokerUnavailable | None) -> Outcome:
     if isinstance(answer, RedisError):
         return Outcome(0, _as_error(answer))
-    if isinstance(answer, list) and answer[0] < len(group):
-        return Outcome(answer[0], _as_error(ResponseError(answer[1].decode())))
-    return Outcome(len(group))
+    if isinstance(answer, list):
+        published, *refusal = answer
+        if refusal:
+            error = _as_error(ResponseError(refusal[0].decode()))
+        return Outcome(published, error)
+    return Outcome(1, error)
 
 
 def _as_error(error: RedisError) -> PublishError | BrokerUnavailable:

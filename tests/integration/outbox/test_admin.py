@@ -480,7 +480,7 @@ def fill(mongo, number, start=0):
         due = at + timedelta(milliseconds=one)
         new, _ = saving.insert(f"note-{one}", fields, messages, due, context)
         inserts.append(new)
-        entries += relaying.due_envelopes(new, due)
+        entries += relaying.due_envelopes(new, due)[0]
         # As many that have nothing pending, which is what most documents are like.
         idle, _ = saving.insert(f"idle-{one}", fields, [], due, context)
         inserts.append(idle)

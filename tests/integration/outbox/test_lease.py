@@ -1,10 +1,12 @@
+import threading
 import time
 from datetime import timedelta
 
 import pytest
 from pymongo.database import Database
+from pymongo.errors import AutoReconnect, PyMongoError
 
-from outbox import clock
+from outbox import clock, connections
 from outbox.lease import COLLECTION, Lease
 
 
@@ -94,7 +96,7 @@ def test_a_server_that_is_ten_minutes_ahead_of_this_host_is_right(mongo, monkeyp
 
     def ahead_of_us(self, name, *args, **kwargs):
         answer = command(self, name, *args, **kwargs)
-        return {**answer, "localTime": answer["localTime"] + ahead}
+        return {**answer, "localTime": answer["localTime"] + ahead} if name == "hello" else answer
 
     monkeypatch.setattr(Database, "command", ahead_of_us)
     assert abs(clock.now(mongo) - server_now(mongo) - ahead) < timedelta(seconds=5)
@@ -112,3 +114,47 @@ def test_the_timezone_of_the_host_does_not_matter(mongo, monkeypatch):
             assert abs((clock.now(mongo) - server_now(mongo)).total_seconds()) < 5
     finally:
         time.tzset()
+
+
+@pytest.mark.usefixtures("_measured_anew")
+def test_a_server_that_stalls_is_not_taken_to_be_seconds_off(mongo, monkeypatch):
+    right, began, command = clock.now(mongo), time.monotonic(), Database.command
+
+    def stalling(self, *args, **kwargs):
+        answer = command(self, *args, **kwargs)
+        time.sleep(0.3)
+        return answer
+
+    clock._offsets[mongo.client] = clock._offsets[mongo.client]._replace(until=0.0)
+    monkeypatch.setattr(Database, "command", stalling)
+    passed = clock.now(mongo) - right
+    assert abs(passed.total_seconds() - (time.monotonic() - began)) < 0.1
+
+
+@pytest.mark.usefixtures("_measured_anew")
+def test_while_one_thread_asks_the_server_the_others_go_on_with_what_is_known(mongo, monkeypatch):
+    clock.now(mongo)
+    clock._offsets[mongo.client] = clock._offsets[mongo.client]._replace(until=0.0)
+    asked, answer = threading.Event(), threading.Event()
+
+    def hanging(client):
+        asked.set()
+        answer.wait(5)
+        raise AutoReconnect
+
+    monkeypatch.setattr(clock, "_measure", hanging)
+    first = threading.Thread(target=clock.now, args=(mongo,))
+    first.start()
+    assert asked.wait(5)
+    began = time.monotonic()
+    clock.now(mongo)
+    assert time.monotonic() - began < 1
+    answer.set()
+    first.join()
+
+
+def test_the_first_measurement_must_succeed(settings):
+    settings.OUTBOX_MONGODB_URI = "mongodb://127.0.0.1:1/?directConnection=true"
+    settings.OUTBOX_MONGODB_TIMEOUT = 0.2
+    with pytest.raises(PyMongoError):
+        clock.now(connections.database())

@@ -12,11 +12,12 @@ from pymongo.errors import AutoReconnect
 from outbox import batch, clock, document
 from outbox.context import MessageContext
 from outbox.document import relaying, saving
+from outbox.envelope import to_json
 from outbox.errors import BrokerUnavailable, MissingIndex
 from outbox.lease import Lease
 from outbox.publishers.base import Outcome
 from outbox.publishers.memory import InMemoryPublisher
-from outbox.relay import Relay
+from outbox.relay import Relay, sweep_all
 from tests import notes
 from tests.notes import Note
 
@@ -235,6 +236,79 @@ def test_blocked_documents_do_not_stand_in_the_way_of_others(
     assert published(publisher) == [("free", 1)]
     assert {id for id, _, _ in pending(mongo)} == set(blocked)
     assert relay.sweep() == 0
+
+
+def test_what_is_no_message_holds_up_only_its_own_document(
+    mongo, relay, repository, settings, monkeypatch
+):
+    monkeypatch.setattr("outbox.backoff.delay", lambda attempts: 60.0)
+    settings.OUTBOX_PARTITIONS = 1
+    write(repository, "a", "b", "c")
+    mongo["notes"].update_one({"_id": "b"}, {"$unset": {"outbox.pending.1.type": 1}})
+    assert relay.sweep() == 5
+    [left] = mongo["notes"].find_one({"_id": "b"})["outbox"]["pending"]
+    assert (left["attempts"], left["last_error"]) == (1, "It isn't a message: KeyError('type')")
+    assert relay.sweep() == 0
+
+
+def frame_or_fail(envelope):
+    if envelope.aggregate_id == "b" and envelope.topic == "notes-internal":
+        raise ValueError("not this one")
+    return to_json(envelope)
+
+
+@pytest.mark.parametrize("broker", ["memory", "redis"])
+def test_a_message_that_cannot_be_framed_holds_up_only_its_own_document(
+    mongo, repository, settings, request, broker
+):
+    if broker == "redis":
+        request.getfixturevalue("redis")
+    settings.OUTBOX_ENVELOPE = f"{__name__}.frame_or_fail"
+    settings.OUTBOX_BACKOFF = 60.0
+    write(repository, "a", "b", "c")
+    assert Relay("notes").sweep() == 5
+    [left] = mongo["notes"].find_one({"_id": "b"})["outbox"]["pending"]
+    assert "not this one" in left["last_error"]
+
+
+def test_an_archive_that_refuses_does_not_have_messages_published_again(
+    mongo, relay, repository, publisher, caplog
+):
+    refuse = {"$jsonSchema": {"required": ["impossible"]}}
+    mongo.command("collMod", "outbox_dispatched", validator=refuse)
+    write(repository, "a")
+    assert relay.sweep() == 2
+    assert relay.sweep() == 0
+    assert published(publisher) == [("a", 1)]
+    assert "2 published messages were not archived" in caplog.text
+
+
+def test_a_failing_collection_or_partition_does_not_keep_the_others_waiting(
+    mongo, relay, repository, publisher, monkeypatch
+):
+    mongo["without_index"].insert_one({})
+    write(repository, "a", "b")
+    drain = Relay._drain
+
+    def failing(self, partition, lease, ends):
+        if partition == saving.partition_of("a"):
+            raise ZeroDivisionError
+        return drain(self, partition, lease, ends)
+
+    monkeypatch.setattr(Relay, "_drain", failing)
+    with pytest.raises(MissingIndex):
+        sweep_all([Relay("without_index"), relay])
+    assert published(publisher) == [("b", 1)]
+
+
+def test_a_message_that_is_due_by_a_clock_slightly_ahead_is_not_passed_over(
+    mongo, relay, repository
+):
+    write(repository, "a")
+    soon = clock.after(mongo, 0.3)
+    due = {f"outbox.pending.{i}.due_at": soon for i in (0, 1)}
+    mongo["notes"].update_one({"_id": "a"}, {"$set": due})
+    assert relay.sweep() == 2
 
 
 def test_a_broker_that_is_away_burns_nobodys_attempts(mongo, repository):

@@ -4,6 +4,7 @@ import threading
 import uuid
 
 import pytest
+from pymongo.errors import AutoReconnect, DuplicateKeyError
 
 from outbox import (
     AggregateAlreadyExists,
@@ -16,7 +17,7 @@ from outbox import (
     connections,
     context,
 )
-from outbox.errors import StoreUnavailable, UnmappedEvent
+from outbox.errors import NotAdoptable, StoreUnavailable, UnmappedEvent
 from outbox.relay import Relay
 from tests import notes
 from tests.notes import Note
@@ -102,6 +103,64 @@ def test_an_aggregate_may_be_saved_again_without_loading_it_anew(repository, sto
     repository.save(note)
     assert stored()["version"] == note.version == 3
     assert stored()["outbox"]["sequences"]["notes"] == 3
+
+
+@pytest.mark.parametrize("method", ["insert_one", "update_one"])
+def test_what_a_failed_write_would_have_stored_is_stored_by_the_next(
+    repository, database, stored, monkeypatch, method
+):
+    note = written(repository) if method == "update_one" else Note("n1")
+    store = repository.save if method == "update_one" else repository.add
+    note.write("two")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(database["notes"]), method, refuse)
+        with pytest.raises(StoreUnavailable):
+            store(note)
+    store(note)
+    assert stored()["text"] == "two"
+    assert stored()["outbox"]["pending"][-1]["payload"] == '{"noteText":"two"}'
+    assert stored()["outbox"]["sequences"]["notes"] == stored()["version"]
+
+
+def refuse(*args, **kwargs):
+    raise AutoReconnect("gone")
+
+
+def test_what_an_aggregate_changes_in_place_is_stored(repository, stored):
+    note = Note("n1", text=["a"])
+    repository.add(note)
+    note.text.append("b")
+    repository.save(note)
+    assert stored()["text"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        ({"_id": 7}, "its _id is int"),
+        ({"_id": "n1", "version": "1.2"}, "`version` is '1.2'"),
+        ({"_id": "n1", "outbox": "theirs"}, "`outbox` is not the outbox's"),
+    ],
+)
+def test_a_document_of_other_origin_that_has_no_room_is_refused_in_words(
+    repository, database, found, reason
+):
+    database["notes"].insert_one({"text": "theirs", **found})
+    with pytest.raises(NotAdoptable, match=reason):
+        repository.get(found["_id"])
+
+
+def test_an_id_that_is_no_string_is_refused(repository):
+    with pytest.raises(TypeError, match="id is a string, not 7"):
+        repository.add(Note(7))
+
+
+def test_a_unique_index_of_the_applications_own_is_not_taken_for_the_id(mongo):
+    mongo["notes"].create_index("text", unique=True)
+    repository = notes.repository()
+    written(repository)
+    with pytest.raises(DuplicateKeyError, match="text"):
+        repository.add(Note("n2", "hello"))
 
 
 def test_a_field_that_went_is_taken_out_of_the_document(repository, stored):
@@ -222,8 +281,11 @@ def test_handled_ids_and_answers_are_kept_up_to_their_limits(repository, stored,
     assert [answer["id"] for answer in stored()["outbox"]["answers"]] == ["m3", "m4"]
 
 
-def test_a_document_without_an_outbox_is_adopted_by_its_first_save(repository, database, stored):
-    database["notes"].insert_one({"_id": "n1", "text": "from before"})
+@pytest.mark.parametrize("version", [{}, {"version": None}, {"version": 0}])
+def test_a_document_without_an_outbox_is_adopted_by_its_first_save(
+    repository, database, stored, version
+):
+    database["notes"].insert_one({"_id": "n1", "text": "from before", **version})
     note = repository.get("n1")
     assert note.version == 0
     note.write("now with messages")

@@ -33,7 +33,13 @@ def test_a_setting_of_the_wrong_type_is_an_error(settings, name, value, text):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PARTITIONS", 0), ("BATCH", -1), ("LEASE", 0.0), ("RETENTION", timedelta(0))],
+    [
+        ("PARTITIONS", 0),
+        ("BATCH", -1),
+        ("LEASE", 0.0),
+        ("LEASE", float("nan")),
+        ("RETENTION", timedelta(0)),
+    ],
 )
 def test_a_setting_that_cannot_work_is_an_error(settings, name, value):
     assert [id for id, _ in found(settings, **{name: value})] == ["outbox.E002"]
