@@ -5,13 +5,12 @@ what is read, to the last digit.
 """
 
 import json
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from json.encoder import encode_basestring as _quote
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """An integration event with all that is needed to publish it.
 
     `payload` is JSON text; `sequence` is gapless from 1 per aggregate and topic; `occurred_at` is
@@ -26,15 +25,17 @@ class Envelope:
     sequence: int
     occurred_at: datetime
     payload: str
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any]
 
 
-_quote = json.JSONEncoder(ensure_ascii=False).encode
+_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def timestamp(moment: datetime) -> str:
     """ISO 8601 in UTC, with milliseconds and a `Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment.utcoffset():
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def to_json(envelope: Envelope) -> str:
@@ -45,7 +46,7 @@ def to_json(envelope: Envelope) -> str:
         f'"version": {_quote(envelope.version)}, '
         f'"aggregateId": {_quote(envelope.aggregate_id)}, '
         f'"sequenceNumber": {envelope.sequence}, '
-        f'"payload": {envelope.payload}, "metadata": {_quote(envelope.metadata)}}}'
+        f'"payload": {envelope.payload}, "metadata": {_json(envelope.metadata)}}}'
     )
 
 
@@ -64,4 +65,4 @@ def to_cloudevents(envelope: Envelope) -> str:
         "sequence": str(envelope.sequence),
         **metadata,
     }
-    return f'{_quote(attributes)[:-1]}, "data": {envelope.payload}}}'
+    return f'{_json(attributes)[:-1]}, "data": {envelope.payload}}}'

@@ -1,6 +1,6 @@
 """The publisher's port: one method between the relay and any broker."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from django.utils.module_loading import import_string
@@ -8,6 +8,8 @@ from django.utils.module_loading import import_string
 from outbox.conf import conf
 from outbox.envelope import Envelope
 from outbox.errors import BrokerUnavailable, PublishError
+
+ToJson = Callable[[Envelope], str]
 
 
 class Outcome(NamedTuple):
@@ -34,9 +36,15 @@ class Publisher(Protocol):
         ...
 
 
-def framed(group: Sequence[Envelope]) -> tuple[list[str], PublishError | None]:
+def envelope_function() -> ToJson:
+    """The function that `OUTBOX_ENVELOPE` names."""
+    found: ToJson = import_string(conf.ENVELOPE)
+    return found
+
+
+def framed(group: Sequence[Envelope], to_json: ToJson) -> tuple[list[str], PublishError | None]:
     """The texts of a group's messages up to the first that can't be framed, and why it can't."""
-    to_json, texts = import_string(conf.ENVELOPE), []
+    texts = []
     for envelope in group:
         try:
             texts.append(to_json(envelope))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from outbox.conf import conf
 from outbox.envelope import Envelope
 from outbox.errors import PublishError
-from outbox.publishers.base import Outcome, framed
+from outbox.publishers.base import Outcome, ToJson, envelope_function, framed
 
 
 class InMemoryPublisher:
@@ -20,10 +20,11 @@ class InMemoryPublisher:
         self.refused: set[str] = set()
 
     def publish(self, groups: Sequence[Sequence[Envelope]]) -> list[Outcome]:
-        return [self._publish_group(group) for group in groups]
+        to_json = envelope_function()
+        return [self._publish_group(group, to_json) for group in groups]
 
-    def _publish_group(self, group: Sequence[Envelope]) -> Outcome:
-        texts, error = framed(group)
+    def _publish_group(self, group: Sequence[Envelope], to_json: ToJson) -> Outcome:
+        texts, error = framed(group, to_json)
         for position, (envelope, text) in enumerate(zip(group, texts, strict=False)):
             if envelope.topic in self.refused:
                 return Outcome(position, PublishError(f"{envelope.topic} is refused"))

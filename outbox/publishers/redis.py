@@ -17,7 +17,7 @@ from outbox import connections
 from outbox.conf import conf
 from outbox.envelope import Envelope
 from outbox.errors import BrokerUnavailable, PublishError
-from outbox.publishers.base import Outcome, framed
+from outbox.publishers.base import Outcome, envelope_function, framed
 
 # Adds the messages of one aggregate in order and stops at the first that Redis refuses. A plain
 # pipeline would go on to the next, and put it on the stream before the one that it follows.
@@ -54,10 +54,10 @@ class RedisStreamPublisher:
     """
 
     def publish(self, groups: Sequence[Sequence[Envelope]]) -> list[Outcome]:
-        prefix, errors = conf.STREAM_PREFIX, []
+        to_json, prefix, errors = envelope_function(), conf.STREAM_PREFIX, []
         pipeline = connections.redis_client().pipeline(transaction=False)
         for group in groups:
-            texts, error = framed(group)
+            texts, error = framed(group, to_json)
             keys = [prefix + envelope.topic for envelope in group[: len(texts)]]
             errors.append(error)
             if len(texts) == 1:
