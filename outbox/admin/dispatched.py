@@ -15,7 +15,7 @@ from outbox.message_store import REACH, DispatchedMessage, Page
 class DispatchedMessageAdmin(MessageAdmin):
     """What was published, for as long as it is kept."""
 
-    list_display = ("type", "topic", "sequence", "aggregate_link", "occurred", "dispatched")
+    list_display = ("type", "topic", "sequence", "aggregate_link", "dispatched", "occurred")
     list_display_links = ("type",)
     fieldsets = (
         (None, {"fields": IDENTITY}),

@@ -23,7 +23,8 @@ DELIVERY = ("occurred", "due", "state", "attempts", "last_error_text")
 class PendingMessageAdmin(MessageAdmin):
     """What waits to be published, and since when; what failed, and why."""
 
-    list_display = ("type", "topic", "sequence", "aggregate_link", "occurred", "due", "state")
+    # Its state first: what doesn't fit on a narrow screen is scrolled to.
+    list_display = ("type", "state", "topic", "sequence", "aggregate_link", "due", "occurred")
     list_display_links = ("type",)
     fieldsets = ((None, {"fields": IDENTITY}), ("Delivery", {"fields": DELIVERY}), *CONTENT)
     nothing = "Nothing is pending: whatever was recorded has been published."

@@ -126,10 +126,9 @@ def test_the_menu_has_both_lists_to_view_and_nothing_to_add(operator):
 def test_a_pending_message_is_listed_with_its_fields(operator, write):
     write("note-1")
     text = text_of(operator.get(PENDING))
-    assert "NotePublished notes 1 note-1" in text
-    assert "NotePublished notes-internal 1 note-1" in text
+    assert "NotePublished due notes 1 note-1" in text
+    assert "NotePublished due notes-internal 1 note-1" in text
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \d s ago", text)
-    assert " due " in text
 
 
 def test_the_aggregate_longest_due_comes_first_whatever_its_partition_or_collection(
