@@ -37,7 +37,7 @@ def main():
 
 def run(full):
     """Each benchmark in turn, saying what is going on."""
-    from benchmarks import relay, save, sweep
+    from benchmarks import projection, relay, save, sweep
 
     rounds = 9 if full else 5
     plans = [
@@ -52,6 +52,10 @@ def run(full):
             )
             for n in ((3, 10) if full else ())
             for archived in (False, True)
+        ),
+        *(
+            (projection.run, {"aggregates": 10_000 // n, "events": n, "rounds": rounds})
+            for n in (1, 4)
         ),
         (save.run, {"saves": 500, "rounds": rounds}),
         (sweep.run, {"few": 1_000, "many": 200_000, "rounds": rounds, "sweeps": 200}),

@@ -4,6 +4,9 @@ The relay's floor holds no lease, asks for no majority when it reads, and blindl
 """
 
 import json
+from datetime import UTC, datetime
+
+from pymongo import UpdateOne
 
 BATCH = 500
 
@@ -48,3 +51,40 @@ def update(orders, aggregate_id, version, fields):
     orders.update_one(
         {"_id": aggregate_id, "version": version}, {"$set": {**fields, "version": version + 1}}
     )
+
+
+def project(database, read_model, inbox, redis, stream):
+    """Read a batch, write it and its inbox entries in one transaction, acknowledge it.
+
+    Knows nothing of order, repeats, failures or other consumers.
+    """
+    handled = 0
+    while answer := redis.xreadgroup("floor", "one", {stream: ">"}, count=BATCH):
+        entries = answer[0][1]
+        events = [json.loads(fields[b"event"]) for _, fields in entries]
+        now = datetime.now(UTC)
+        writes = [
+            UpdateOne(
+                {"_id": event["aggregateId"]},
+                {"$set": {"note": event["payload"]["note"], "updated_at": event["timestamp"]}},
+                upsert=True,
+            )
+            for event in events
+        ]
+        noted = [
+            {
+                "_id": f"floor:{event['eventId']}",
+                "topic": stream,
+                "type": event["eventType"],
+                "aggregate_id": event["aggregateId"],
+                "sequence": event["sequenceNumber"],
+                "handled_at": now,
+            }
+            for event in events
+        ]
+        with database.client.start_session() as session, session.start_transaction():
+            read_model.bulk_write(writes, session=session)
+            inbox.insert_many(noted, ordered=False, session=session)
+        redis.xack(stream, "floor", *(entry_id for entry_id, _ in entries))
+        handled += len(entries)
+    return handled

@@ -9,7 +9,7 @@ from outbox import Aggregate, DomainEvent, IntegrationEvent, clock, connections
 from outbox.context import MessageContext
 from outbox.document import saving
 from outbox.indexes import ensure_indexes
-from outbox.mapping import EventMapping, to
+from outbox.mapping import EventMapping, Outgoing, to
 from outbox.repository import DocumentRepository
 
 COLLECTION = "bench_orders"
@@ -61,7 +61,7 @@ def clear():
 def fill(documents, events=0):
     """Store `documents` orders, each with `events` pending messages of about 700 bytes."""
     database = connections.database()
-    messages = [("orders", OrderChanged(note="x" * 500))] * events
+    messages = [Outgoing("orders", OrderChanged(note="x" * 500))] * events
     for start in range(0, documents, CHUNK):
         at, rows = clock.now(database), []
         for _ in range(min(CHUNK, documents - start)):

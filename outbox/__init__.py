@@ -19,9 +19,14 @@ from outbox.errors import (
 from outbox.mapping import INTERNAL, EventMapping, to
 from outbox.message_bus import MessageBus
 from outbox.messages import Command, DomainEvent, IntegrationEvent
+from outbox.subscriber import EMBEDDED, RECORDED, TRANSACTIONAL, Subscriber
+from outbox.upcasting import Upcaster
 
 __all__ = [
+    "EMBEDDED",
     "INTERNAL",
+    "RECORDED",
+    "TRANSACTIONAL",
     "Aggregate",
     "AggregateAlreadyExists",
     "AggregateNotFound",
@@ -36,5 +41,7 @@ __all__ = [
     "MessageIdReused",
     "OutboxError",
     "StaleVersion",
+    "Subscriber",
+    "Upcaster",
     "to",
 ]

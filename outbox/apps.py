@@ -14,24 +14,26 @@ class OutboxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from outbox.checks import check_settings
+        from outbox.checks import check_settings, check_topics, check_transactions
         from outbox.discovery import messaging
 
         checks.register(check_settings)
+        checks.register(check_topics)
+        checks.register(check_transactions)
         post_migrate.connect(create_indexes, sender=self, dispatch_uid="outbox.create_indexes")
         messaging()
 
 
 def create_indexes(sender: AppConfig, verbosity: int = 1, **kwargs: Any) -> None:
     """Create MongoDB's indexes at the end of `migrate` (and not of `flush`, which has no plan)."""
-    from outbox.discovery import messaging
+    from outbox.discovery import messaging, subscribers
     from outbox.errors import StoreUnavailable
     from outbox.indexes import ensure_indexes
 
     if "plan" not in kwargs:
         return
     try:
-        names = ensure_indexes(messaging().repositories)
+        names = ensure_indexes(messaging().repositories, subscribers())
     except StoreUnavailable as error:
         # The relational database is migrated; MongoDB may be another team's, or come later.
         sys.stderr.write(

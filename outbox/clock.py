@@ -5,6 +5,7 @@ take a lease early or leave an event lying. Between measurements the process's m
 carries the time on, so that a jump of the host's clock changes nothing.
 """
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -32,6 +33,15 @@ class Offset(NamedTuple):
 
 _offsets: "WeakKeyDictionary[MongoClient[Any], Offset]" = WeakKeyDictionary()
 _lock = Lock()
+
+
+def _forked() -> None:
+    """A child can be forked while a thread that it doesn't have holds the lock."""
+    global _lock
+    _lock = Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def now(database: Database[Any]) -> datetime:

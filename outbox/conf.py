@@ -38,7 +38,10 @@ class Settings:
     SWEEP_TIME: float = 20.0
     #: How long dispatched messages are kept in the archive; None keeps none.
     RETENTION: timedelta | None = timedelta(days=7)
-    #: Seconds of the first retry of a message that the broker refused; doubled each time.
+    #: Topics that are spread over several streams: {"orders": {"partitions": 4}}.
+    TOPICS: dict[str, Any] = {}  # noqa: RUF012 - read, never changed
+    #: Seconds of the first retry of a message that the broker refused, or a subscriber's handler;
+    #: doubled each time.
     BACKOFF: float = 1.0
     #: Seconds that a retry waits at most.
     BACKOFF_MAX: float = 300.0
@@ -46,6 +49,22 @@ class Settings:
     HANDLED: int = 100
     #: Answers to repeatable commands that a document remembers.
     ANSWERS: int = 10
+    #: Events a consumer reads and handles at a time.
+    CONSUMER_BATCH: int = 500
+    #: How often an event is given to a subscriber before it becomes a dead letter.
+    MAX_ATTEMPTS: int = 10
+    #: How long the inbox keeps what was handled; the position in each aggregate's events is kept.
+    INBOX_RETENTION: timedelta = timedelta(days=7)
+    #: Seconds that an event waits for one before it that is missing.
+    GAP_TIMEOUT: float = 60.0
+    #: What becomes of it then: "hold" waits on, "pass" goes on without the missing one.
+    GAP_POLICY: str = "hold"
+    #: Failures of a subscriber in a row that open its circuit breaker.
+    BREAKER_FAILURES: int = 5
+    #: Seconds that an open breaker waits before it lets an event try.
+    BREAKER_RESET: float = 5.0
+    #: Dead letters from which on there is an alert.
+    DEAD_LETTER_ALERT: int = 10
     #: Called with (collection, partition) after a commit, by dotted path; None leaves it to beat.
     WAKE: str | None = "outbox.tasks.wake" if find_spec("celery") else None
     #: Seconds that a wake may keep a command waiting.

@@ -61,7 +61,9 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except (ConnectionFailure, NetworkTimeout, NotPrimaryError) as error:
-        raise StoreUnavailable(f"MongoDB can't be reached: {error}") from error
+        # Without pymongo's account of each server, which says the same at length.
+        reason = str(error).partition(", Timeout: ")[0]
+        raise StoreUnavailable(f"MongoDB can't be reached: {reason}") from error
     except (ExecutionTimeout, WTimeoutError) as error:
         raise StoreUnavailable(f"MongoDB did not answer in time: {error}") from error
     except PyMongoError as error:

@@ -13,8 +13,16 @@ OutboxError
 │   ├── NoHandler
 │   ├── DuplicateHandler
 │   └── UnmappedEvent
+├── UnreadableEvent            what lies on the stream is no event, or of an unknown version
+├── ProcessDied                an event's last attempt ended with the process
+├── GapPassed                  an event came when others had gone on without it
+├── NoSuchDeadLetter           none has this id, or it has been dealt with
+├── Superseded                 another consumer has taken over; this one gives up its batch
+├── RebuildRefused             a read model can't be rebuilt now, and wasn't changed
 ├── StoreUnavailable           MongoDB can't be reached or doesn't answer in time
 ├── MissingIndex               the relay's index isn't there yet
+├── TransactionGivenUp         a transaction failed as often as it may be tried
+├── NoTransactions             this MongoDB has none, and something declared needs them
 ├── PublishError               the broker refused this one message
 └── BrokerUnavailable          the broker can't be reached, or what became of the
                                messages is not known
@@ -83,12 +91,44 @@ class UnmappedEvent(MessagingError):
     """A domain event was recorded that no mapping names."""
 
 
+class UnreadableEvent(OutboxError):
+    """What lies on the stream can't be read as an event that a handler knows."""
+
+
+class ProcessDied(OutboxError):
+    """The process died while it handled this event, as often as it may be tried."""
+
+
+class GapPassed(OutboxError):
+    """This event came after its subscriber had gone on without it."""
+
+
+class NoSuchDeadLetter(OutboxError):
+    """There is no dead letter with this id that could be acted on."""
+
+
+class Superseded(OutboxError):
+    """Another consumer has dealt with some of these events meanwhile."""
+
+
+class RebuildRefused(OutboxError):
+    """This read model can't be rebuilt; nothing was changed."""
+
+
 class StoreUnavailable(OutboxError):
     """MongoDB is away or did not answer in time; nothing is known to be stored."""
 
 
 class MissingIndex(OutboxError):
     """The outbox's index is missing: run `manage.py migrate` or `manage.py outbox_indexes`."""
+
+
+class TransactionGivenUp(OutboxError):
+    """The transaction was begun again and again; a handler may pass over an error in it."""
+
+
+class NoTransactions(OutboxError):
+    """A standalone MongoDB has no transactions: make it a replica set, if only of one."""
 
 
 class PublishError(OutboxError):

@@ -1,11 +1,12 @@
 """The lease: a time-limited right to do something alone, held in MongoDB.
 
-A relay leases a partition, so that its documents needn't be claimed one by one. A holder that dies
-is waited for no longer than the lease lasts; one that was paused past it finds out by its own
-monotonic clock before it publishes.
+A relay leases a partition, so that its documents needn't be claimed one by one; a consumer leases a
+stream for its subscriber. A holder that dies is waited for no longer than the lease lasts; one that
+was paused past it finds out by its own monotonic clock before it goes on.
 """
 
 import time
+from datetime import datetime
 from typing import Any
 
 from pymongo.database import Database
@@ -20,8 +21,9 @@ COLLECTION = "outbox_leases"
 class Lease:
     """Held by one owner at a time, as far as the server's clock can tell.
 
-    Not a lock: a holder that is stopped between looking and acting may act late. The relay can
-    bear that, since it then publishes again what has been published (see `Relay`).
+    Not a lock: a holder that is stopped between looking and acting may act late. Who holds one has
+    to be able to bear that: the relay publishes again what has been published, and a consumer's
+    inbox refuses what another has handled.
     """
 
     def __init__(self, database: Database[Any], name: str, seconds: float) -> None:
@@ -32,12 +34,15 @@ class Lease:
         self._ends = 0.0
 
     def acquire(self) -> bool:
-        """Take the lease if nobody holds it; says whether it is ours now."""
-        asked = time.monotonic()
+        """Take the lease if nobody holds it or has claimed it; says whether it is ours now."""
+        asked, now = time.monotonic(), clock.now(self._database)
         try:
             self._leases.update_one(
-                {"_id": self.name, "expires_at": {"$lte": clock.now(self._database)}},
-                {"$set": {"owner": self.owner, "expires_at": self._expiry()}},
+                {"_id": self.name, "expires_at": {"$lte": now}, **self._unclaimed(now)},
+                {
+                    "$set": {"owner": self.owner, "expires_at": self._expiry()},
+                    "$unset": {"claimed_by": "", "claimed_until": ""},
+                },
                 upsert=True,
             )
         except DuplicateKeyError:
@@ -46,13 +51,28 @@ class Lease:
         self._ends = asked + self.seconds
         return True
 
+    def claim(self) -> None:
+        """Have the holder leave: it can't renew, nobody else can acquire, for `seconds` from now.
+
+        Repeat it until `acquire` succeeds.
+        """
+        self._leases.update_one(
+            {"_id": self.name},
+            {
+                "$set": {"claimed_by": self.owner, "claimed_until": self._expiry()},
+                "$setOnInsert": {"owner": None, "expires_at": clock.now(self._database)},
+            },
+            upsert=True,
+        )
+
     def keep(self) -> bool:
         """Renew the lease once half of it is gone; says whether it is still ours."""
         if self.held(margin=self.seconds / 2):
             return True
-        asked = time.monotonic()
+        asked, now = time.monotonic(), clock.now(self._database)
         renewed = self._leases.update_one(
-            {"_id": self.name, "owner": self.owner}, {"$set": {"expires_at": self._expiry()}}
+            {"_id": self.name, "owner": self.owner, **self._unclaimed(now)},
+            {"$set": {"expires_at": self._expiry()}},
         )
         if renewed.matched_count == 0:
             return False
@@ -65,15 +85,31 @@ class Lease:
 
     def release(self) -> None:
         """Give the lease back at once; does nothing if it has passed to somebody else."""
+        self._ends = 0.0
         # Dying here: the lease runs out by itself.
         self._leases.update_one(
             {"_id": self.name, "owner": self.owner},
             {"$set": {"owner": None, "expires_at": clock.now(self._database)}},
         )
 
+    def succeed(self, session_id: Any) -> Any:
+        """Leave one's session's id with the lease; the one that a holder before has left, or None.
+
+        For who has the lease, so that nothing is in the way that a dead holder had begun.
+        """
+        before = self._leases.find_one_and_update(
+            {"_id": self.name, "owner": self.owner}, {"$set": {"session": session_id}}
+        )
+        return before and before.get("session")
+
     @property
     def _leases(self) -> Any:
         return self._database[COLLECTION]
+
+    def _unclaimed(self, now: datetime) -> dict[str, Any]:
+        return {
+            "$or": [{"claimed_by": {"$in": [None, self.owner]}}, {"claimed_until": {"$lte": now}}]
+        }
 
     def _expiry(self) -> Any:
         return clock.after(self._database, self.seconds)

@@ -6,6 +6,7 @@ no knowledge of the domain, and a message shows the aggregate as it was when the
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from outbox.aggregate import Aggregate
@@ -23,6 +24,17 @@ class Route(NamedTuple):
 
     topic: str
     mapper: Mapper
+
+
+class Outgoing(NamedTuple):
+    """What is to be published: `message`, on `topic`.
+
+    `occurred_at` is when it happened, as the domain event says; None for when it is stored.
+    """
+
+    topic: str
+    message: IntegrationEvent
+    occurred_at: datetime | None = None
 
 
 class _Internal:
@@ -65,15 +77,13 @@ class EventMapping:
             event: _as_routes(routes) for event, routes in publishes.items()
         }
 
-    def map(
-        self, events: Iterable[DomainEvent], aggregate: Aggregate
-    ) -> list[tuple[str, IntegrationEvent]]:
-        """The (topic, message) pairs for `events`, in the order in which they happened."""
+    def map(self, events: Iterable[DomainEvent], aggregate: Aggregate) -> list[Outgoing]:
+        """What is to be published of `events`, in the order in which they happened."""
         mapped = []
         for event in events:
             for topic, mapper in self._routes_of(event):
                 for message in _as_messages(mapper(event, aggregate)):
-                    mapped.append((topic, message))
+                    mapped.append(Outgoing(topic, message, event.occurred_at))
         return mapped
 
     def _routes_of(self, event: DomainEvent) -> tuple[Route, ...]:

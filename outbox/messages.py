@@ -10,9 +10,10 @@ The class of a message says who may rely on it: a command is a request to one ha
 event is private to its aggregate's code, an integration event is a contract with others.
 """
 
+from datetime import datetime
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 from pydantic.alias_generators import to_camel
 
 
@@ -44,7 +45,21 @@ class Command(Message):
 
 
 class DomainEvent(Message):
-    """A fact about one aggregate, named in the past tense, private to its own code."""
+    """A fact about one aggregate, named in the past tense, private to its own code.
+
+    `occurred_at` (aware) is when it happened, where the aggregate knows: what is published then
+    says so, in UTC and to the millisecond. Left out, it is the time of the write, by the database
+    server's clock.
+    """
+
+    occurred_at: datetime | None = None
+
+    @field_validator("occurred_at")
+    @classmethod
+    def _is_aware(cls, moment: datetime | None) -> datetime | None:
+        if moment is not None and moment.utcoffset() is None:
+            raise ValueError(f"{moment} has no time zone, so nobody can tell when that was")
+        return moment
 
 
 class IntegrationEvent(Message):

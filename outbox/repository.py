@@ -5,26 +5,33 @@ aggregate's own document: one write needs no transaction.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pymongo import IndexModel
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
-from outbox import clock, connections, context, document
+from outbox import clock, connections, context, document, transactions
 from outbox.aggregate import Aggregate
 from outbox.document import Document, saving
 from outbox.errors import (
     AggregateAlreadyExists,
     AggregateNotFound,
     ConcurrencyError,
+    MessagingError,
     StaleVersion,
 )
 from outbox.mapping import EventMapping
+from outbox.messages import DomainEvent
+from outbox.transactions import Session
 from outbox.wake import wake
 
 A = TypeVar("A", bound=Aggregate)
+
+#: Called as `handler(event, aggregate, session)`.
+WithinHandler = Callable[[Any, Any, Session], object]
+Within = Mapping[type[DomainEvent], WithinHandler | Sequence[WithinHandler]]
 
 
 class DocumentRepository(ABC, Generic[A]):
@@ -34,13 +41,26 @@ class DocumentRepository(ABC, Generic[A]):
     aggregate becomes top-level fields and back. `_id`, `version` and `outbox` are the repository's.
 
     Every method is one request to the server and raises `StoreUnavailable` when that fails.
+
+    `within` is for the effect that must be there if, and only if, the change is: it names, for a
+    class of domain event, the handler or handlers that are called before the write, in one MongoDB
+    transaction with it. Only a save that records such an event is a transaction. What a handler
+    raises aborts it all: nothing is stored, and the aggregate can be saved again. A handler passes
+    the session on to whatever it does in MongoDB, leaves the aggregate as it is, and **may be run
+    again** (see `transactions.run`). Without transactions, on a standalone server, such a save
+    raises `NoTransactions`. On `mongomock://` the session is None, and nothing that the handlers
+    did is undone: for fast tests only.
     """
 
     collection: ClassVar[str]
     indexes: ClassVar[Sequence[IndexModel]] = ()
 
-    def __init__(self, mapping: EventMapping) -> None:
+    def __init__(self, mapping: EventMapping, within: Within | None = None) -> None:
         self.mapping = mapping
+        self.within: dict[type[DomainEvent], tuple[WithinHandler, ...]] = {
+            event: (handlers,) if callable(handlers) else tuple(handlers)
+            for event, handlers in (within or {}).items()
+        }
 
     @abstractmethod
     def to_document(self, aggregate: A) -> Document:
@@ -76,19 +96,23 @@ class DocumentRepository(ABC, Generic[A]):
         stored it.
         """
         fields, messages = self._fields(aggregate), self._messages(aggregate)
-        try:
-            with connections.store_errors():
-                documents = self._documents
-                at = clock.now(documents.database)
-                new, after = saving.insert(aggregate.id, fields, messages, at, context.current())
-                documents.insert_one(new)
-        except DuplicateKeyError as error:
-            if (error.details or {}).get("keyPattern", {"_id": 1}) != {"_id": 1}:
-                raise  # a unique index of the app's own
-            self._refuse_repeat(aggregate.id)
-            raise AggregateAlreadyExists(
-                f"There is a {aggregate.id!r} in {self.collection} already."
-            ) from None
+        with connections.store_errors():
+            documents = self._documents
+            at = clock.now(documents.database)
+            new, after = saving.insert(aggregate.id, fields, messages, at, context.current())
+
+            def insert(session: Session) -> None:
+                try:
+                    documents.insert_one(new, session=session)
+                except DuplicateKeyError as error:
+                    if (error.details or {}).get("keyPattern", {"_id": 1}) != {"_id": 1}:
+                        raise  # a unique index of the app's own
+                    self._refuse_repeat(aggregate.id)
+                    raise AggregateAlreadyExists(
+                        f"There is a {aggregate.id!r} in {self.collection} already."
+                    ) from None
+
+            self._write(insert, aggregate, fields)
         self._saved(aggregate, after, version=1)
 
     def save(self, aggregate: A) -> None:
@@ -105,11 +129,18 @@ class DocumentRepository(ABC, Generic[A]):
             update, after = saving.update(
                 aggregate.version, aggregate.stored, fields, messages, at, context.current()
             )
-            # Never a replace: the relay may have pulled messages since the load, and a replace
-            # would bring them back.
-            result = documents.update_one(saving.guard(aggregate.id, aggregate.version), update)
-        if result.matched_count == 0:
-            raise ConcurrencyError(f"{aggregate.id} has changed since version {aggregate.version}.")
+            guard = saving.guard(aggregate.id, aggregate.version)
+
+            def change(session: Session) -> None:
+                # Never a replace: the relay may have pulled messages since the load, and a replace
+                # would bring them back.
+                result = documents.update_one(guard, update, session=session)
+                if result.matched_count == 0:
+                    raise ConcurrencyError(
+                        f"{aggregate.id} has changed since version {aggregate.version}."
+                    )
+
+            self._write(change, aggregate, fields)
         self._saved(aggregate, after, version=aggregate.version + 1)
 
     def answer(self, aggregate_id: str, message_id: str) -> A:
@@ -138,6 +169,30 @@ class DocumentRepository(ABC, Generic[A]):
 
     def _messages(self, aggregate: A) -> list[Any]:
         return self.mapping.map(aggregate.recorded_events, aggregate)
+
+    def _write(self, write: Callable[[Session], None], aggregate: A, fields: Document) -> None:
+        """Write; if there are handlers within, after them and in one transaction with them."""
+        events = aggregate.recorded_events if self.within else ()
+        calls = [(handler, event) for event in events for handler in self._within(event)]
+        if not calls:
+            write(None)
+            return
+
+        def all_of_it(session: Session) -> None:
+            for handler, event in calls:
+                handler(event, aggregate, session)
+            # It would be lost, or be done again with each run.
+            if aggregate.recorded_events != events or self._fields(aggregate) != fields:
+                raise MessagingError(
+                    f"A handler within the save of {aggregate.id} changed it: that is for the "
+                    "aggregate itself, before it is saved."
+                )
+            write(session)
+
+        transactions.run(all_of_it)
+
+    def _within(self, event: DomainEvent) -> Sequence[WithinHandler]:
+        return self.within.get(type(event), ())
 
     def _load(self, found: Document) -> A:
         version = saving.version_of(found)

@@ -5,6 +5,7 @@ same; a broker that is away or hangs costs one command a short wait and then non
 """
 
 import logging
+import os
 import time
 from threading import Lock
 
@@ -19,6 +20,16 @@ logger = logging.getLogger(__name__)
 ANNOUNCED_FOR = 5
 
 _lock = Lock()
+
+
+def _forked() -> None:
+    """A child can be forked while a thread that it doesn't have holds the lock."""
+    global _lock
+    _lock = Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
+
 _paused_until: float | None = None
 
 

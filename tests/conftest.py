@@ -3,7 +3,7 @@
 import uuid
 
 import pytest
-from pymongo import monitoring
+from pymongo import MongoClient, monitoring
 from redis import Redis
 
 from config import embedded
@@ -75,20 +75,45 @@ def _own_redis_is_empty():
                 pytest.exit(f"The tests empty {url}, and it isn't empty: name another database.")
 
 
+@pytest.fixture(scope="module")
+def _database(mongodb_uri):
+    """The database of a file of tests, by name: making its indexes anew for each takes long."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    yield name
+    with MongoClient(mongodb_uri) as client:
+        client.drop_database(name)
+
+
 @pytest.fixture
-def mongo(mongodb_uri, settings):
-    """A database of its own on the real server, with the project's indexes."""
+def mongo(_database, mongodb_uri, settings):
+    """An empty database on the real server, with the project's indexes."""
     from outbox import connections
-    from outbox.discovery import messaging
+    from outbox.discovery import messaging, subscribers
     from outbox.indexes import ensure_indexes
     from tests import notes
 
     settings.OUTBOX_MONGODB_URI = mongodb_uri
-    settings.OUTBOX_MONGODB_DATABASE = f"test_{uuid.uuid4().hex[:12]}"
-    ensure_indexes([*messaging().repositories, notes.repository()])
+    settings.OUTBOX_MONGODB_DATABASE = _database
     database = connections.database()
+    made = _indexes(database)
+    if not made:
+        ensure_indexes([*messaging().repositories, notes.repository()], subscribers())
+        made = _indexes(database)
     yield database
-    database.client.drop_database(database.name)
+    if _indexes(database).items() >= made.items():
+        for name in database.list_collection_names():
+            database[name].delete_many({}) if name in made else database.drop_collection(name)
+    else:
+        # The test has played with them.
+        database.client.drop_database(database.name)
+
+
+def _indexes(database):
+    """Each collection's options and the names of its indexes."""
+    return {
+        one["name"]: (one["options"], sorted(database[one["name"]].index_information()))
+        for one in database.list_collections()
+    }
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A tiny application for the outbox's own tests: notes that are written, shared and torn up."""
 
+from datetime import datetime
 from typing import Any
 
 from outbox import INTERNAL, Aggregate, DomainEvent, EventMapping, IntegrationEvent, to
@@ -36,9 +37,9 @@ class Note(Aggregate):
         self.text = text
         self.label = label
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, *, at: datetime | None = None) -> None:
         self.text = text
-        self.record(NoteWritten(text=text))
+        self.record(NoteWritten(text=text, occurred_at=at))
 
     def share(self, *with_whom: str) -> None:
         self.record(NoteShared(with_whom=with_whom))

@@ -11,9 +11,7 @@ from outbox.conf import conf
 from outbox.context import MessageContext, new_id
 from outbox.document import Document
 from outbox.errors import AlreadyHandled, MessageIdReused, NotAdoptable
-from outbox.messages import IntegrationEvent
-
-Messages = Iterable[tuple[str, IntegrationEvent]]
+from outbox.mapping import Outgoing
 
 #: What loading an aggregate leaves with the server.
 LOADED = {"outbox.pending": 0, "outbox.answers": 0}
@@ -69,16 +67,22 @@ def stored(document: Document, fields: Document) -> Stored:
 def refuse_repeat(aggregate_id: str, handled: Sequence[str], context: MessageContext) -> None:
     """Raise if the message of `context` is among the `handled` ones, or has the id of another."""
     for entry in handled:
-        message_id, _, fingerprint = entry.partition("#")
-        if message_id != context.message_id:
+        message_id = context.message_id
+        # An id may have a `#` of its own: others publish events too.
+        if message_id is None or not (entry == message_id or entry.startswith(f"{message_id}#")):
             continue
+        fingerprint = entry[len(message_id) + 1 :]
         if context.fingerprint is not None and fingerprint != context.fingerprint:
             raise MessageIdReused(f"{message_id} has been used before, for a different message.")
         raise AlreadyHandled(aggregate_id, message_id)
 
 
 def insert(
-    aggregate_id: str, fields: Document, messages: Messages, at: datetime, context: MessageContext
+    aggregate_id: str,
+    fields: Document,
+    messages: Iterable[Outgoing],
+    at: datetime,
+    context: MessageContext,
 ) -> tuple[Document, Stored]:
     """The document of a new aggregate, and what will be known of it once it is stored."""
     if not isinstance(aggregate_id, str):
@@ -111,7 +115,7 @@ def update(
     version: int,
     before: Stored,
     fields: Document,
-    messages: Messages,
+    messages: Iterable[Outgoing],
     at: datetime,
     context: MessageContext,
 ) -> tuple[Document, Stored]:
@@ -162,11 +166,11 @@ def _encoded(fields: Document) -> dict[str, bytes]:
 
 
 def _pending(
-    messages: Messages, sequences: dict[str, int], at: datetime, context: MessageContext
+    messages: Iterable[Outgoing], sequences: dict[str, int], at: datetime, context: MessageContext
 ) -> tuple[list[Document], dict[str, int]]:
     """The messages as they wait in the document, and the sequences once they are given out."""
     sequences, metadata, entries = dict(sequences), context.metadata(), []
-    for topic, message in messages:
+    for topic, message, occurred_at in messages:
         sequences[topic] = sequences.get(topic, 0) + 1
         entries.append(
             {
@@ -175,7 +179,8 @@ def _pending(
                 "version": message.message_version,
                 "topic": topic,
                 "sequence": sequences[topic],
-                "occurred_at": at,
+                # Whatever its zone and precision, BSON makes it UTC and milliseconds.
+                "occurred_at": occurred_at or at,
                 "due_at": at,
                 "payload": message.payload(),
                 "metadata": metadata,

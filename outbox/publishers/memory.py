@@ -3,10 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from outbox.conf import conf
 from outbox.envelope import Envelope
 from outbox.errors import PublishError
 from outbox.publishers.base import Outcome, ToJson, envelope_function, framed
+from outbox.streams import stream_of
 
 
 class InMemoryPublisher:
@@ -28,5 +28,5 @@ class InMemoryPublisher:
         for position, (envelope, text) in enumerate(zip(group, texts, strict=False)):
             if envelope.topic in self.refused:
                 return Outcome(position, PublishError(f"{envelope.topic} is refused"))
-            self.streams[conf.STREAM_PREFIX + envelope.topic].append(text)
+            self.streams[stream_of(envelope.topic, envelope.aggregate_id)].append(text)
         return Outcome(len(texts), error)

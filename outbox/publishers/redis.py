@@ -1,4 +1,4 @@
-"""The Redis Streams publisher: one stream a topic, one pipeline a batch."""
+"""The Redis Streams publisher: a topic is a stream or several, a batch one pipeline."""
 
 import re
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from redis.exceptions import (
 )
 
 from outbox import connections
-from outbox.conf import conf
 from outbox.envelope import Envelope
 from outbox.errors import BrokerUnavailable, PublishError
 from outbox.publishers.base import Outcome, envelope_function, framed
+from outbox.streams import naming
 
 # Adds the messages of one aggregate in order and stops at the first that Redis refuses. A plain
 # pipeline would go on to the next, and put it on the stream before the one that it follows.
@@ -47,18 +47,18 @@ ERROR_CODE = re.compile(r"(?:@user_script: \d+: -)?([A-Z]+)")
 
 
 class RedisStreamPublisher:
-    """Adds each message to the stream `OUTBOX_STREAM_PREFIX + topic`, in a field named `event`.
+    """Adds each message to the stream that `outbox.streams` names, in a field named `event`.
 
     A batch is one round trip. An answer that doesn't come leaves the outcome unknown, which is
     said (`BrokerUnavailable`) and never papered over by sending again.
     """
 
     def publish(self, groups: Sequence[Sequence[Envelope]]) -> list[Outcome]:
-        to_json, prefix, errors = envelope_function(), conf.STREAM_PREFIX, []
+        to_json, stream_of, errors = envelope_function(), naming(), []
         pipeline = connections.redis_client().pipeline(transaction=False)
         for group in groups:
             texts, error = framed(group, to_json)
-            keys = [prefix + envelope.topic for envelope in group[: len(texts)]]
+            keys = [stream_of(one.topic, one.aggregate_id) for one in group[: len(texts)]]
             errors.append(error)
             if len(texts) == 1:
                 pipeline.xadd(keys[0], {"event": texts[0]})

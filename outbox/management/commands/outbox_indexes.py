@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from outbox.discovery import messaging
+from outbox.discovery import messaging, subscribers
 from outbox.errors import StoreUnavailable
 from outbox.indexes import ensure_indexes
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            names = ensure_indexes(messaging().repositories)
+            names = ensure_indexes(messaging().repositories, subscribers())
         except StoreUnavailable as error:
             raise CommandError(str(error)) from error
         for name in names:

@@ -18,6 +18,7 @@ from outbox.context import MessageContext
 from outbox.discovery import Messaging
 from outbox.document import relaying, saving
 from outbox.indexes import ensure_indexes
+from outbox.mapping import Outgoing
 from outbox.publishers.memory import InMemoryPublisher
 from outbox.relay import Relay
 from tests import notes
@@ -473,7 +474,8 @@ def fill(mongo, number, start=0):
     inserts, entries = [], []
     for one in range(start, start + number):
         messages = [
-            (topic, notes.NotePublished(note_text="hello")) for topic in ("notes", "notes-internal")
+            Outgoing(topic, notes.NotePublished(note_text="hello"))
+            for topic in ("notes", "notes-internal")
         ]
         fields = {"text": "hello"}
         due = at + timedelta(milliseconds=one)

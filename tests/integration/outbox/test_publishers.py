@@ -76,6 +76,47 @@ def test_each_topic_has_a_stream_behind_the_prefix(broker, settings):
     assert ids(broker, "shop:internal") == ["a-internal-1"]
 
 
+SPREAD = {"orders": {"partitions": 4}, "internal": {"partitions": 1}}
+PARTITION = {"a": 3, "b": 1, "c": 3, "d": 0}  # crc32(b"a") % 4 …
+
+
+def test_a_topic_with_partitions_is_spread_by_aggregate_id(broker, settings):
+    settings.OUTBOX_STREAM_PREFIX, settings.OUTBOX_TOPICS = "shop:", SPREAD
+    broker.publisher.publish([[envelope(id, 1)] for id in PARTITION])
+    for number in range(4):
+        here = [f"{id}-orders-1" for id, partition in PARTITION.items() if partition == number]
+        assert ids(broker, f"shop:orders.{number}") == here
+    assert ids(broker, "shop:orders") == []
+
+
+def test_an_aggregates_messages_stay_in_order_over_topics_with_and_without_partitions(
+    broker, settings
+):
+    settings.OUTBOX_TOPICS = SPREAD
+    sent = [
+        envelope("a", 1),
+        envelope("a", 1, topic="internal"),
+        envelope("a", 2),
+        envelope("a", 1, topic="plain"),
+        envelope("a", 3),
+    ]
+    outcomes = broker.publisher.publish([sent, [envelope("b", 1), envelope("b", 2)]])
+    assert [tuple(outcome) for outcome in outcomes] == [(5, None), (2, None)]
+    assert ids(broker, "orders.3") == ["a-orders-1", "a-orders-2", "a-orders-3"]
+    assert ids(broker, "orders.1") == ["b-orders-1", "b-orders-2"]
+    assert ids(broker, "internal") == ["a-internal-1"]
+    assert ids(broker, "plain") == ["a-plain-1"]
+
+
+def test_a_partition_that_refuses_holds_up_only_its_own_aggregates(broker, settings):
+    settings.OUTBOX_TOPICS = SPREAD
+    if isinstance(broker, InMemory):
+        pytest.skip("refuses whole topics")
+    broker.refuse("orders.3")
+    outcomes = broker.publisher.publish([[envelope(id, 1), envelope(id, 2)] for id in "abc"])
+    assert [outcome.published for outcome in outcomes] == [0, 2, 0]
+
+
 def test_text_arrives_to_the_letter(broker):
     broker.publisher.publish([[envelope("ü", 1, payload='{"a": "\\u0000 é \U0001f600"}')]])
     assert '"payload": {"a": "\\u0000 é \U0001f600"}' in broker.texts("orders")[0]

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import Counter, defaultdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pymongo.errors import AutoReconnect
@@ -98,6 +98,17 @@ def test_a_sweep_publishes_all_in_the_order_of_each_aggregate_and_empties_the_do
         assert of_b == [1, 2, 3, 4]
     assert pending(mongo) == []
     assert relay.sweep() == 0
+
+
+def test_what_is_published_says_when_its_event_happened(mongo, relay, repository, publisher):
+    note = Note("a")
+    note.write("hello", at=datetime(2025, 6, 28, 10, 0, 0, 999_999, UTC))
+    repository.add(note)
+    relay.sweep()
+    [event] = publisher.streams["notes"]
+    assert json.loads(event)["timestamp"] == "2025-06-28T10:00:00.999Z"
+    archived = mongo["outbox_dispatched"].find_one({"topic": "notes"})
+    assert archived["occurred_at"] == datetime(2025, 6, 28, 10, 0, 0, 999_000, UTC)
 
 
 def test_what_was_published_is_in_the_archive_and_expires(mongo, relay, repository, settings):

@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from pymongo.errors import AutoReconnect, DuplicateKeyError
@@ -177,6 +178,26 @@ def test_fields_that_the_aggregate_does_not_know_are_left_alone(repository, data
     note.write("two")
     repository.save(note)
     assert stored()["theirs"] == 1
+
+
+def test_a_message_occurred_when_its_event_did_and_is_due_by_the_servers_clock(
+    repository, database, stored
+):
+    east = timezone(timedelta(hours=2))
+    before = clock.now(database)
+    note = Note("n1")
+    note.write("hello", at=datetime(2025, 6, 28, 12, 0, 0, 999_999, east))
+    repository.add(note)
+    note.write("two", at=datetime(2025, 6, 28, 10, 0, 1, tzinfo=UTC))
+    note.write("three")
+    repository.save(note)
+    found = [entry for entry in stored()["outbox"]["pending"] if entry["topic"] == "notes"]
+    assert [entry["occurred_at"] for entry in found[:2]] == [
+        datetime(2025, 6, 28, 10, 0, 0, 999_000, UTC),
+        datetime(2025, 6, 28, 10, 0, 1, tzinfo=UTC),
+    ]
+    assert found[2]["occurred_at"] == found[2]["due_at"]
+    assert all(before <= entry["due_at"] <= clock.now(database) for entry in found)
 
 
 def test_a_save_never_brings_back_what_the_relay_has_pulled_since_the_load(repository, stored):

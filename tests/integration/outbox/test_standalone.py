@@ -1,15 +1,26 @@
-"""A standalone MongoDB will do: no replica set, no transaction."""
+"""A standalone MongoDB will do: no replica set, no transaction but where one is asked for."""
 
 import pytest
 from pymongo import MongoClient
 
 from config import embedded
-from outbox import AlreadyHandled, ConcurrencyError, connections, context
+from outbox import (
+    TRANSACTIONAL,
+    AlreadyHandled,
+    ConcurrencyError,
+    Subscriber,
+    connections,
+    context,
+    transactions,
+)
+from outbox.checks import check_transactions
+from outbox.discovery import Messaging
+from outbox.errors import NoTransactions
 from outbox.indexes import ensure_indexes
 from outbox.publishers.memory import InMemoryPublisher
 from outbox.relay import Relay
 from tests import notes
-from tests.notes import Note
+from tests.notes import Note, NoteWritten
 
 
 class Standalone(embedded.MongoDB):
@@ -59,3 +70,38 @@ def test_messages_are_stored_once_and_relayed_in_order(standalone):
     assert [len(texts) for texts in publisher.streams.values()] == [2, 2]
     assert standalone["outbox_dispatched"].count_documents({}) == 4
     assert standalone["notes"].find_one()["outbox"]["pending"] == []
+
+
+def test_a_save_with_a_handler_within_is_refused_in_words_and_nothing_is_stored(standalone):
+    def count(event, note, session):
+        standalone["counts"].insert_one({"_id": note.id}, session=session)
+
+    assert not transactions.supported(standalone)
+    for handler in (count, lambda event, note, session: None):
+        repository = notes.NoteRepository(notes.mapping, {NoteWritten: handler})
+        note = Note("n1")
+        note.write("one")
+        with pytest.raises(NoTransactions, match="standalone MongoDB has no transactions"):
+            repository.add(note)
+        assert note.recorded_events
+    assert standalone.list_collection_names() == []
+    note.collect_events()
+    note.share("ann")
+    repository.add(note)
+    assert standalone["notes"].find_one()["version"] == 1
+
+
+def test_the_checks_name_what_needs_transactions(standalone, monkeypatch):
+    subscriber = Subscriber(name="counts", topic="notes", effect=TRANSACTIONAL, handlers={})
+    declare(monkeypatch, within={NoteWritten: "notes.messaging"}, subscribes={"counts": subscriber})
+    error, warning = check_transactions()
+    assert (error.id, warning.id) == ("outbox.E004", "outbox.W002")
+    assert "NoteWritten has a handler within its save (notes.messaging)" in error.msg
+    assert "subscriber counts is transactional" in warning.msg
+    assert "replica set" in error.hint
+
+
+def declare(monkeypatch, **tables):
+    repository = notes.NoteRepository(notes.mapping, dict.fromkeys(tables.get("within", {}), print))
+    declared = Messaging(**tables, repositories=[repository])
+    monkeypatch.setattr("outbox.checks.messaging", lambda: declared)

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from outbox import EventMapping, to
@@ -6,7 +8,7 @@ from tests.notes import Note, NoteForgotten, NoteOffered, NoteRead, NoteShared, 
 
 
 def mapped(*events):
-    return [(topic, message) for topic, message in mapping.map(events, Note("n1"))]
+    return [(one.topic, one.message) for one in mapping.map(events, Note("n1"))]
 
 
 def test_one_event_goes_to_as_many_topics_as_it_has_routes():
@@ -19,6 +21,12 @@ def test_one_mapper_may_make_any_number_of_messages_in_order():
         ("notes", NoteOffered(recipient="bob")),
     ]
     assert mapped(NoteShared(with_whom=())) == []
+
+
+def test_each_message_is_given_the_time_at_which_its_event_happened():
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    events = [NoteShared(with_whom=("ann", "bob"), occurred_at=at), NoteWritten(text="a")]
+    assert [one.occurred_at for one in mapping.map(events, Note("n1"))] == [at, at, None, None]
 
 
 def test_a_mapper_may_return_none_for_nothing_this_time():

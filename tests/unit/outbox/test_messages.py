@@ -1,3 +1,5 @@
+from datetime import UTC, datetime, timedelta, timezone
+
 import pytest
 from pydantic import ValidationError
 
@@ -35,3 +37,20 @@ def test_a_payload_is_compact_json_in_camel_case_and_reads_back():
     event = OrderNoted(order_id="o1", item_count=2)
     assert event.payload() == '{"orderId":"o1","itemCount":2}'
     assert OrderNoted.from_payload(event.payload()) == event
+
+
+class OrderSeen(DomainEvent, name="OrderSeen"):
+    """Insists on a time."""
+
+    occurred_at: datetime
+
+
+@pytest.mark.parametrize("event", [OrderSeen, type("Seen", (DomainEvent,), {}, name="Seen")])
+def test_a_domain_event_may_say_when_it_happened_but_not_without_a_time_zone(event):
+    for at in (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 2, tzinfo=EAST)):
+        assert event(occurred_at=at).occurred_at == at
+    with pytest.raises(ValidationError, match="2026-01-01 00:00:00 has no time zone"):
+        event(occurred_at=datetime(2026, 1, 1))
+
+
+EAST = timezone(timedelta(hours=2))

@@ -1,0 +1,161 @@
+"""The consumer group: a subscriber's side of a Redis stream."""
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from redis.exceptions import RedisError, ResponseError
+
+from outbox import connections
+from outbox.conf import conf
+from outbox.errors import BrokerUnavailable
+
+FIELD = b"event"
+
+#: Bytes that are shown of what isn't UTF-8.
+LONGEST_STRANGE = 1_000_000
+
+#: Seconds after which a consumer that holds nothing is removed from its group.
+FORGOTTEN_AFTER = 3600
+
+
+class Entry(NamedTuple):
+    """An entry of a stream; `text` is None if the entry was trimmed before it could be read."""
+
+    id: str
+    text: str | None
+
+
+class ConsumerGroup:
+    """Reads a stream as one consumer of a group, and acknowledges.
+
+    The consumer is named after its host and process, so that `XINFO CONSUMERS` says who has what;
+    and no two are named alike, as a container's first processes would be: what a dead one has left
+    is claimed, and not taken for this one's own. Every method raises `BrokerUnavailable`.
+    """
+
+    def __init__(self, stream: str, group: str) -> None:
+        self.stream = stream
+        self.group = group
+        self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+    def create(self, *, from_now: bool = False) -> None:
+        """Create the group, and the stream, unless they are there: from the beginning, or now."""
+        with _broker_errors():
+            try:
+                self._redis.xgroup_create(
+                    self.stream, self.group, id="$" if from_now else "0", mkstream=True
+                )
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+
+    def read(self, count: int, block: float) -> list[Entry]:
+        """New entries, at most `count`; waits for at most `block` seconds if there are none."""
+        # A read must end well before the client takes the silence for a dead connection.
+        block = min(block, conf.REDIS_TIMEOUT / 2)
+        with _broker_errors():
+            try:
+                return self._read(">", count, block)
+            except ResponseError as error:
+                # The second is what Redis 6 says to who was waiting.
+                if "NOGROUP" not in str(error) and "UNBLOCKED" not in str(error):
+                    raise
+        # Redis has lost its data. The inbox knows what has been handled, so: all of what is there.
+        self.create()
+        return []
+
+    def unacknowledged(self, count: int) -> list[Entry]:
+        """What this consumer has read before and not acknowledged, the oldest first."""
+        with _broker_errors():
+            return self._read("0", count, 0)
+
+    def claim(self, idle: float, count: int) -> Iterator[list[Entry]]:
+        """Take over what any consumer has left unacknowledged for `idle` seconds, in batches."""
+        start = "0-0"
+        while True:
+            with _broker_errors():
+                # Redis 6.2 answers with two elements, 7 with three.
+                answer: Any = self._redis.xautoclaim(
+                    self.stream,
+                    self.group,
+                    self._consumer,
+                    min_idle_time=round(idle * 1000),
+                    start_id=start,
+                    count=count,
+                )
+            start = answer[0].decode()
+            found = [_entry(*one) for one in answer[1] if one and one[0] is not None]
+            # Trimmed ones: named by Redis 7; by Redis 6 when they are read as unacknowledged.
+            found += [_entry(one, None) for one in answer[2:] and answer[2]]
+            if found:
+                yield found
+            if start == "0-0":
+                return
+
+    def acknowledge(self, entries: Sequence[Entry]) -> None:
+        """Tell Redis that these needn't be delivered again."""
+        if entries:
+            with _broker_errors():
+                self._redis.xack(self.stream, self.group, *(entry.id for entry in entries))
+
+    def forget_consumers(self) -> None:
+        """Remove the group's consumers that hold nothing: the processes that were there before.
+
+        Long before: one that comes back from a pause may be given entries at this very moment, and
+        removing it would lose them.
+        """
+        with _broker_errors():
+            for one in self._redis.xinfo_consumers(self.stream, self.group):
+                if one["pending"] == 0 and one["idle"] > FORGOTTEN_AFTER * 1000:
+                    self._redis.xgroup_delconsumer(self.stream, self.group, one["name"])
+
+    def _read(self, start: str, count: int, block: float) -> list[Entry]:
+        answer: Any = self._redis.xreadgroup(
+            self.group,
+            self._consumer,
+            {self.stream: start},
+            count=count,
+            block=round(block * 1000) or None,
+        )
+        if not answer:
+            return []
+        # RESP3 answers with a mapping, RESP2 with pairs.
+        entries = next(iter(answer.values()))[0] if isinstance(answer, dict) else answer[0][1]
+        return [_entry(*one) for one in entries]
+
+    @property
+    def _redis(self) -> Any:
+        return connections.redis_client()
+
+
+def _entry(entry_id: bytes, fields: dict[bytes, bytes] | None) -> Entry:
+    if not fields:
+        return Entry(entry_id.decode(), None)
+    if FIELD in fields:
+        return Entry(entry_id.decode(), _decoded(fields[FIELD]))
+    strange = {_decoded(key): _decoded(value) for key, value in fields.items()}
+    return Entry(entry_id.decode(), json.dumps(strange, ensure_ascii=False))
+
+
+def _decoded(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        # What isn't UTF-8 is left to be seen; it isn't JSON then either. Of much, the beginning:
+        # it takes longer than a lease.
+        return value[:LONGEST_STRANGE].decode(errors="backslashreplace")
+
+
+@contextmanager
+def _broker_errors() -> Iterator[None]:
+    try:
+        yield
+    except ResponseError:
+        raise
+    except RedisError as error:
+        raise BrokerUnavailable(f"Redis can't be reached: {error}") from error

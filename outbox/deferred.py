@@ -1,0 +1,186 @@
+"""Deferred events: those a subscriber has taken off the stream and can't handle yet.
+
+An event is deferred that failed and waits for its next attempt; that comes too early, since one
+before it is missing or deferred; or that is replayed from the dead letters. Kept in MongoDB:
+
+    outbox_deferred  {_id: "subscriber:topic:aggregate id:number", subscriber, stream, topic,
+                      aggregate_id, sequence, text, attempts, due_at, since, early?, last_error?,
+                      alerted?, replays?}
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pymongo import IndexModel
+from pymongo.client_session import ClientSession
+from pymongo.errors import BulkWriteError
+
+from outbox import clock, connections, delivery, inbox
+from outbox.connections import Document
+from outbox.delivery import Delivery
+
+COLLECTION = "outbox_deferred"
+
+INDEXES = [
+    IndexModel([("subscriber", 1), ("stream", 1), ("due_at", 1)], name="outbox_deferred_due"),
+    IndexModel(
+        [("subscriber", 1), ("stream", 1), ("aggregate_id", 1), ("sequence", 1)],
+        name="outbox_deferred_order",
+    ),
+]
+
+
+class Deferred(NamedTuple):
+    """One event that waits. `attempts` have been begun; `since` is when it was deferred first.
+
+    `early` means that it came before its turn: it is due when that comes, and at `due_at` somebody
+    has to ask why it doesn't. `replays` is the id of the dead letter that it was; such an event has
+    lost its place in the order, and is handled when it is due.
+    """
+
+    id: str
+    delivery: Delivery
+    attempts: int
+    due_at: datetime
+    since: datetime
+    early: bool = False
+    alerted: bool = False
+    replays: str | None = None
+    last_error: str = ""
+
+
+def put(
+    subscriber: str,
+    stream: str,
+    deliveries: Sequence[Delivery],
+    *,
+    due_at: datetime,
+    attempts: int = 0,
+    early: bool = False,
+    last_error: str = "",
+    replays: str | None = None,
+) -> None:
+    """Defer events until `due_at`: one request; what is deferred already stays as it is."""
+    now = clock.now(connections.database())
+    extra = {"early": early, "last_error": last_error, "replays": replays}
+    entries = [
+        {
+            # By its place: two events may be given one id, by mistake.
+            "_id": replays or f"{subscriber}:{one.topic}:{one.aggregate_id}:{one.sequence}",
+            "subscriber": subscriber,
+            "stream": stream,
+            "topic": one.topic,
+            "aggregate_id": one.aggregate_id,
+            "sequence": one.sequence,
+            "text": one.text,
+            "attempts": attempts,
+            "due_at": due_at,
+            "since": now,
+            **{name: value for name, value in extra.items() if value},
+        }
+        for one in deliveries
+    ]
+    try:
+        _deferred().insert_many(entries, ordered=False)
+    except BulkWriteError as error:
+        inbox.raise_unless_duplicate(error)
+
+
+def due(subscriber: str, stream: str, now: datetime, limit: int) -> list[Deferred]:
+    """Events that are due, the longest due first."""
+    wanted = {"subscriber": subscriber, "stream": stream, "due_at": {"$lte": now}}
+    found = _deferred().find(wanted).sort("due_at", 1).limit(limit)
+    return [_read(one) for one in found.hint("outbox_deferred_due")]
+
+
+def rehome(subscriber: str, streams: Iterable[str], home: Callable[[Delivery], str]) -> None:
+    """Move events that were deferred on streams that are gone to the `home` that each has now."""
+    gone = {"subscriber": subscriber, "stream": {"$nin": list(streams)}}
+    for found in _deferred().find(gone):
+        stream = home(_read(found).delivery)
+        _deferred().update_one({"_id": found["_id"]}, {"$set": {"stream": stream}})
+
+
+def any_of(subscriber: str, stream: str) -> bool:
+    """Whether anything is deferred at all."""
+    wanted = {"subscriber": subscriber, "stream": stream}
+    return _deferred().find_one(wanted, {"_id": 1}, hint="outbox_deferred_due") is not None
+
+
+def first_of(subscriber: str, stream: str, aggregate_id: str) -> Deferred | None:
+    """An aggregate's event with the lowest number; replayed ones don't count."""
+    wanted = {"subscriber": subscriber, "stream": stream, "aggregate_id": aggregate_id}
+    found = _deferred().find_one({**wanted, "replays": None}, sort=[("sequence", 1)])
+    return _read(found) if found else None
+
+
+def aggregates_of(subscriber: str, stream: str, aggregate_ids: Iterable[str]) -> list[str]:
+    """Those of the aggregates that have anything deferred."""
+    wanted = {"subscriber": subscriber, "stream": stream, "replays": None}
+    found: list[str] = _deferred().distinct(
+        "aggregate_id", {**wanted, "aggregate_id": {"$in": list(set(aggregate_ids))}}
+    )
+    return found
+
+
+def begin(one: Deferred, *, due_at: datetime, counted: bool = True) -> bool:
+    """Count an attempt, before it is made; False if the event is no longer there.
+
+    Dying in the attempt, the event is due again at `due_at`, and has no `last_error`.
+    """
+    changes = {
+        "$set": {"due_at": due_at, "early": False},
+        "$inc": {"attempts": int(counted)},
+        "$unset": {"last_error": ""},
+    }
+    found: int = _deferred().update_one({"_id": one.id}, changes).matched_count
+    return found == 1
+
+
+def put_off(one: Deferred, due_at: datetime, **changes: Any) -> None:
+    """Let it wait until `due_at`, and note what is to be noted."""
+    _deferred().update_one({"_id": one.id}, {"$set": {"due_at": due_at, **changes}})
+
+
+def put_off_behind(subscriber: str, stream: str, one: Deferred) -> None:
+    """Let an aggregate's later events wait until this one, its first, is due."""
+    event = one.delivery
+    _deferred().update_many(
+        {
+            "subscriber": subscriber,
+            "stream": stream,
+            "aggregate_id": event.aggregate_id,
+            "sequence": {"$gt": event.sequence},
+            "replays": None,
+        },
+        {"$max": {"due_at": one.due_at}},
+    )
+
+
+def remove(one: Deferred, session: ClientSession | None = None) -> None:
+    """It has been dealt with."""
+    _deferred().delete_one({"_id": one.id}, session=session)
+
+
+def withdraw(letter_id: str) -> None:
+    """Take back the replay of a dead letter, if it still waits."""
+    _deferred().delete_one({"replays": letter_id, "_id": letter_id})
+
+
+def _deferred() -> Any:
+    return connections.collection(COLLECTION)
+
+
+def _read(found: Document) -> Deferred:
+    return Deferred(
+        id=found["_id"],
+        delivery=delivery.read(found["text"], found["topic"]),
+        attempts=found["attempts"],
+        due_at=found["due_at"],
+        since=found["since"],
+        early=found.get("early", False),
+        alerted=found.get("alerted", False),
+        replays=found.get("replays"),
+        last_error=found.get("last_error", ""),
+    )

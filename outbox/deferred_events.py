@@ -1,0 +1,210 @@
+"""Working off what is deferred: one by one, in order, each attempt counted before it is made."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import partial
+
+from pymongo.client_session import ClientSession
+
+from outbox import backoff, clock, connections, dead_letters, deferred, inbox, signals
+from outbox.conf import conf
+from outbox.deferred import Deferred
+from outbox.delivery import Delivery
+from outbox.effects import EffectRunner, Notes, Result
+from outbox.effects.base import GoOn
+from outbox.errors import ProcessDied, StoreUnavailable
+from outbox.failures import Failures
+from outbox.subscriber import Subscriber
+
+logger = logging.getLogger(__name__)
+
+#: Deferred events that are looked at before the stream is read again.
+AT_A_TIME = 100
+#: What is said of each OUTBOX_GAP_POLICY.
+POLICIES = {
+    "hold": "waits on, and goes on the moment that comes (OUTBOX_GAP_POLICY is hold)",
+    "pass": "goes on without (OUTBOX_GAP_POLICY is pass)",
+}
+#: Seconds between two looks when nothing is known to be deferred: a dead letter may be replayed.
+LOOK_EVERY = 0.2
+
+
+class DeferredEvents:
+    """The deferred events of one consumer, which has the lease."""
+
+    def __init__(
+        self,
+        subscriber: Subscriber,
+        stream: str,
+        runner: EffectRunner,
+        failures: Failures,
+        cursors: inbox.Cursors,
+        go_on: GoOn,
+        counts: Counter[str],
+    ) -> None:
+        self._subscriber = subscriber
+        self._stream = stream
+        self._runner = runner
+        self._failures = failures
+        self._cursors = cursors
+        self._go_on = go_on
+        self._counts = counts
+        self._look_again_at = 0.0
+        #: Those whose last attempt ended because MongoDB was away: it doesn't count.
+        self._blameless: set[str] = set()
+
+    def work_off(self) -> bool:
+        """Try those that are due; says whether there were any."""
+        if not self._failures.something_deferred and time.monotonic() < self._look_again_at:
+            return False
+        self._look_again_at = time.monotonic() + LOOK_EVERY
+        name, now = self._subscriber.name, clock.now(connections.database())
+        found = deferred.due(name, self._stream, now, AT_A_TIME)
+        if self._failures.something_deferred and not found:
+            self._failures.something_deferred = deferred.any_of(name, self._stream)
+        done: set[str] = set()
+        for one in found:
+            # A dead letter that is replayed is put there by another process.
+            self._failures.something_deferred = True
+            if not self._go_on():
+                break
+            if one.replays:
+                self._replay(one)
+            elif one.delivery.aggregate_id not in done:
+                done.add(one.delivery.aggregate_id)
+                self._work_off(one.delivery.aggregate_id)
+        return bool(found)
+
+    def follow(self, handled: Iterable[Delivery]) -> None:
+        """Go on with what has waited for these, which have just come off the stream."""
+        if self._failures.something_deferred:
+            name, ids = self._subscriber.name, [event.aggregate_id for event in handled]
+            for aggregate_id in deferred.aggregates_of(name, self._stream, ids):
+                self._work_off(aggregate_id)
+
+    def _work_off(self, aggregate_id: str) -> None:
+        """Try an aggregate's events in order, until one has to wait."""
+        name = self._subscriber.name
+        while self._go_on():
+            first = deferred.first_of(name, self._stream, aggregate_id)
+            if first is None:
+                return
+            cursors = self._cursors.look_up([aggregate_id])
+            number = first.delivery.sequence
+            from_now = self._subscriber.start == "now"
+            known = cursors.get(aggregate_id, number - 1 if from_now else 0)
+            if number > known + 1:
+                # The consumer of another stream may have moved it, if the topic has been spread
+                # over others.
+                cursors = self._cursors.look_up([aggregate_id], afresh=True)
+                known = cursors.get(aggregate_id, 0)
+            if number <= known:
+                self._counts["repeats"] += 1
+                deferred.remove(first)
+            elif number > known + 1:
+                if not self._passes(first, known, new=aggregate_id not in cursors):
+                    return
+            elif not first.early and first.due_at > clock.now(connections.database()):
+                deferred.put_off_behind(name, self._stream, first)
+                return
+            elif not self._attempt(first, Notes(self._subscriber, self._cursors, self._counts)):
+                return
+
+    def _replay(self, one: Deferred) -> None:
+        """Try what was a dead letter; its aggregate may have gone on long since."""
+        event, name = one.delivery, self._subscriber.name
+        if inbox.has(name, event.event_id):
+            self._finish(one, None)
+            return
+        cursors = self._cursors.look_up([event.aggregate_id])
+        in_turn = cursors.get(event.aggregate_id, 0) + 1 == event.sequence
+        notes = Notes(self._subscriber, self._cursors, self._counts, advancing=in_turn)
+        self._attempt(one, notes)
+
+    def _attempt(self, one: Deferred, notes: Notes) -> bool:
+        """Count the attempt, then make it; whether the aggregate's next may go on."""
+        counted = one.id not in self._blameless
+        attempts = one.attempts + counted
+        if attempts > self._failures.max_attempts and not one.last_error:
+            # Whatever fails and lives to tell is given up when it fails for the last time.
+            died = ProcessDied()
+            self._failures.give_up(one.delivery, died, notes, attempts=one.attempts, waiting=one)
+            return True
+        if one.attempts and not one.last_error:
+            logger.warning(
+                "%s tries %s by itself, attempt %s: the process may have died of it before",
+                self._subscriber.name,
+                one.delivery.named,
+                attempts,
+                extra=one.delivery.log | {"action": "handle", "subscriber": self._subscriber.name},
+            )
+        due_again = clock.after(connections.database(), backoff.delay(max(1, attempts)))
+        if not deferred.begin(one, due_at=due_again, counted=counted):
+            return True
+        notes.also = partial(self._finish, one)
+        try:
+            # Dying here: due again, with one attempt more.
+            with connections.store_errors():
+                result = self._runner.run(
+                    [one.delivery], notes, lambda: True, retrying=attempts > 1
+                )
+                notes.also = None
+                may_go_on = self._settle(one, result, notes, attempts)
+        except StoreUnavailable:
+            self._blameless.add(one.id)
+            raise
+        self._blameless.discard(one.id)
+        return may_go_on
+
+    def _settle(self, one: Deferred, result: Result, notes: Notes, attempts: int) -> bool:
+        """Note what became of an attempt; whether the aggregate's next may go on."""
+        if result.away:
+            due_at = clock.after(connections.database(), backoff.delay(1))
+            deferred.put_off(one, due_at, attempts=one.attempts)
+            return False
+        for event, error in result.failed:
+            return self._failures.failed(event, error, notes, attempts=attempts, waiting=one)
+        return True
+
+    def _finish(self, one: Deferred, session: ClientSession | None) -> None:
+        deferred.remove(one, session)
+        if one.replays:
+            dead_letters.replayed(one.replays, session)
+
+    def _passes(self, first: Deferred, known: int, *, new: bool) -> bool:
+        """Whether to go on without what is missing before `first`."""
+        event, name = first.delivery, self._subscriber.name
+        now, patience = clock.now(connections.database()), timedelta(seconds=conf.GAP_TIMEOUT)
+        if now < first.since + patience:
+            deferred.put_off(first, first.since + patience, early=True)
+            deferred.put_off_behind(
+                name, self._stream, first._replace(due_at=first.since + patience)
+            )
+            return False
+        logger.log(
+            logging.WARNING if first.alerted else logging.ERROR,
+            "%s has waited %s s for number %s of %s in %s; number %s is there. It %s.",
+            name,
+            round((now - first.since).total_seconds()),
+            known + 1,
+            event.aggregate_id,
+            event.topic,
+            event.sequence,
+            POLICIES[conf.GAP_POLICY],
+            extra=event.log | {"action": "gap", "subscriber": name},
+        )
+        if not first.alerted:
+            signals.gap_timed_out.send_robust(
+                name, delivery=event, missing=known + 1, policy=conf.GAP_POLICY
+            )
+        if conf.GAP_POLICY == "pass":
+            last = event.sequence - 1
+            inbox.go_past(name, event.topic, event.aggregate_id, known, last, new=new)
+            self._cursors[event.aggregate_id] = last
+            return True
+        deferred.put_off(first, now + patience, alerted=True, early=True)
+        deferred.put_off_behind(name, self._stream, first._replace(due_at=now + patience))
+        return False

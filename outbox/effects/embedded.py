@@ -1,0 +1,85 @@
+"""The embedded effect: the aggregate that a command changes remembers the event, in one write."""
+
+from collections.abc import Generator, Sequence
+
+from outbox import context
+from outbox.breaker import Breaker
+from outbox.delivery import Delivery
+from outbox.effects.base import EffectRunner, GoOn, Notes, Result
+from outbox.errors import AlreadyHandled, MessagingError
+from outbox.message_bus import MessageBus
+from outbox.messages import Command
+from outbox.subscriber import Subscriber
+from outbox.upcasting import Upcaster
+
+#: Events between two notes. A document remembers the last OUTBOX_HANDLED messages (100), and what
+#: was handled since the last note must be among them if it comes again.
+CHUNK = 20
+
+
+class Embedded(EffectRunner):
+    """Sends the commands that handlers return, each under the event's id."""
+
+    def __init__(
+        self,
+        subscriber: Subscriber,
+        upcasters: Sequence[Upcaster],
+        breaker: Breaker,
+        bus: MessageBus,
+    ) -> None:
+        super().__init__(subscriber, upcasters, breaker)
+        self._bus = bus
+
+    def _run(self, deliveries: Sequence[Delivery], notes: Notes, go_on: GoOn) -> Result:
+        result, done = Result(), list[Delivery]()
+        for delivery in deliveries:
+            if delivery.aggregate_id in result.blocked or not go_on():
+                result.left.append(delivery)
+                result.blocked.add(delivery.aggregate_id)
+                continue
+            try:
+                if self.wants(delivery):
+                    self._send(delivery)
+            except Exception as error:
+                # Any exception: it is the handler's, and the policy for it is the consumer's.
+                self.failed(result, delivery, error)
+                continue
+            done.append(delivery)
+            if len(done) == CHUNK:
+                self._note(notes, done)
+                done = []
+        self._note(notes, done)
+        return result
+
+    def _send(self, delivery: Delivery) -> None:
+        fresh = False
+        for command in self._commands(delivery):
+            try:
+                with context.use(delivery.context()):
+                    self._bus.handle(command, message_id=delivery.event_id)
+            except AlreadyHandled as repeat:
+                # A repeat repeats them in the same order, and so begins with those done before.
+                if fresh:
+                    raise MessagingError(
+                        f"Two commands for {repeat.aggregate_id} were returned for one "
+                        f"{delivery.type}: a document takes one command from an event."
+                    ) from None
+            else:
+                fresh = True
+        self.succeeded()
+
+    def _commands(self, delivery: Delivery) -> list[Command]:
+        returned = self.call(delivery)
+        several = returned if isinstance(returned, list | tuple | Generator) else [returned]
+        commands = [] if returned is None else list(several)
+        for one in commands:
+            if not isinstance(one, Command):
+                wanted = "an embedded handler returns a command, several, or None."
+                self.refuse(one, delivery, wanted)
+        return commands
+
+    def _note(self, notes: Notes, done: Sequence[Delivery]) -> None:
+        if done:
+            # Dying here: delivered again, and refused by the documents that remember the events.
+            notes.take(done)
+            notes.taken(done)

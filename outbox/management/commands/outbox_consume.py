@@ -1,0 +1,65 @@
+"""Consume events: give them to the subscribers' handlers, until told to stop."""
+
+import os
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from outbox.consumers import Consumers, started
+from outbox.discovery import subscribers
+from outbox.errors import MessagingError, NoTransactions
+
+
+class Command(BaseCommand):
+    help = (
+        "Consume events: give them to the subscribers' handlers, until SIGTERM or SIGINT. Any "
+        "number may run; for each subscriber and stream one works and the others stand by. "
+        "Example: manage.py outbox_consume customer-orders letters"
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "names", nargs="*", metavar="NAME", help="subscribers; all of them unless named"
+        )
+
+    def handle(self, *names: Any, **options: Any) -> None:
+        stopped = threading.Event()
+        # Before the threads: whoever starts this may be done with it at once.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: _stop(stopped, number))
+        consumers = self._start(options["names"], stopped)
+        if consumers is None:
+            return
+        chosen = sorted({consumer.subscriber.name for consumer in consumers.consumers})
+        self.stdout.write(f"Consuming for {', '.join(chosen)}.")
+        while not stopped.wait(1.0):
+            pass
+        self.stdout.write("Stopping.")
+        if not consumers.stop():
+            raise CommandError("Some handlers were still busy; their events are delivered again.")
+        for consumer in consumers.consumers:
+            counts = {what: number for what, number in consumer.counts.items() if number}
+            if said := ", ".join(f"{number} {what}" for what, number in counts.items()):
+                self.stdout.write(f"{consumer.subscriber.name} {consumer.stream}: {said}")
+
+    def _start(self, names: list[str], stopped: threading.Event) -> Consumers | None:
+        """The consumers, started; None if it is time to stop before the servers can be reached."""
+        try:
+            chosen = subscribers(names)
+        except MessagingError as error:
+            raise CommandError(str(error)) from error
+        if not chosen:
+            raise CommandError("No app declares a subscriber: add `subscribes` to a messaging.py.")
+        try:
+            return started(chosen, stopped)
+        except NoTransactions as error:
+            raise CommandError(str(error)) from error
+
+
+def _stop(stopped: threading.Event, number: int) -> None:
+    if stopped.is_set() and number == signal.SIGINT:
+        # Told for the second time: what is in hand is delivered again, as after any death.
+        os._exit(130)
+    stopped.set()

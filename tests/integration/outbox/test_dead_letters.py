@@ -1,0 +1,222 @@
+"""Dead letters, and the command that lists, replays and discards them."""
+
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from outbox import dead_letters
+from outbox.discovery import messaging
+from outbox.errors import NoSuchDeadLetter, UnreadableEvent
+from tests.integration.outbox.consuming import (
+    Stage,
+    add,
+    event,
+    letters,
+    projection,
+    waiting,
+)
+
+pytestmark = pytest.mark.usefixtures("mongo")
+
+
+@pytest.fixture(autouse=True)
+def _declared(monkeypatch):
+    """The command replays for declared subscribers only."""
+    monkeypatch.setitem(messaging().subscribes, "titles", projection())
+
+
+@pytest.fixture(autouse=True)
+def _quick(settings):
+    settings.OUTBOX_BACKOFF = 0.01
+    settings.OUTBOX_MAX_ATTEMPTS = 1
+
+
+@pytest.fixture(params=Stage.KINDS)
+def broken(request):
+    """A stage that can't handle number 2 of n1 until it is `mended`."""
+    return breaking(request.param)
+
+
+def breaking(kind="projection"):
+    def before(event, delivery):
+        if (delivery.aggregate_id, delivery.sequence) == ("n1", 2):
+            raise ValueError("poison")
+
+    stage = Stage(kind, before)
+    stage.mend = lambda: setattr(stage, "before", lambda *_: None)
+    return stage
+
+
+def fill(redis, stage):
+    add(redis, *(event("n1", number) for number in (1, 2, 3)))
+    stage.finish()
+    [letter] = letters()
+    return letter["_id"]
+
+
+def test_a_replay_after_the_fix_applies_the_event_once_however_often_it_is_asked(redis, broken):
+    letter_id = fill(redis, broken)
+    assert broken.seen() == {"n1": [1, 3]}
+    broken.mend()
+    dead_letters.replay(letter_id, by="ann")
+    dead_letters.replay(letter_id, by="ann")
+    assert letters()[0]["state"] == "replaying"
+    assert dead_letters.count() == 0
+    broken.finish()
+    assert broken.seen() == {"n1": [1, 3, 2]}
+    [letter] = letters()
+    assert (letter["state"], letter["closed_by"]) == ("replayed", "ann")
+    assert letter["closed_at"]
+    with pytest.raises(NoSuchDeadLetter):
+        dead_letters.replay(letter_id)
+    add(redis, event("n1", 4))
+    broken.finish()
+    assert broken.seen() == {"n1": [1, 3, 2, 4]}
+
+
+def test_a_replay_that_fails_is_a_dead_letter_again(redis, broken):
+    letter_id = fill(redis, broken)
+    dead_letters.replay(letter_id)
+    broken.finish()
+    assert [(one["_id"], one["state"]) for one in letters()] == [(letter_id, "dead")]
+    broken.mend()
+    dead_letters.replay(letter_id)
+    broken.finish()
+    assert broken.seen() == {"n1": [1, 3, 2]}
+
+
+def test_a_replay_of_what_has_been_handled_meanwhile_does_nothing(redis, mongo, broken):
+    letter_id = fill(redis, broken)
+    broken.mend()
+    dead_letters.replay(letter_id)
+    broken.finish()
+    mongo["outbox_dead_letters"].update_one({"_id": letter_id}, {"$set": {"state": "dead"}})
+    dead_letters.replay(letter_id)
+    broken.finish()
+    assert broken.seen() == {"n1": [1, 3, 2]}
+    assert letters()[0]["state"] == "replayed"
+
+
+def test_a_discard_is_recorded_and_withdraws_a_replay_that_waits(redis):
+    stage = breaking()
+    letter_id = fill(redis, stage)
+    stage.mend()
+    dead_letters.replay(letter_id)
+    assert len(waiting()) == 1
+    dead_letters.discard(letter_id, reason="a test order", by="bob")
+    assert waiting() == []
+    stage.finish()
+    assert stage.seen() == {"n1": [1, 3]}
+    [letter] = letters()
+    assert (letter["state"], letter["reason"], letter["closed_by"]) == (
+        "discarded",
+        "a test order",
+        "bob",
+    )
+    assert letter["closed_at"] >= letter["failed_at"]
+    for act in (dead_letters.replay, lambda one: dead_letters.discard(one, reason="again")):
+        with pytest.raises(NoSuchDeadLetter):
+            act(letter_id)
+
+
+def test_what_could_not_be_read_cannot_be_replayed_and_is_not_told_twice(redis):
+    add(redis, "poison")
+    Stage("projection").drain()
+    [letter] = letters()
+    with pytest.raises(UnreadableEvent):
+        dead_letters.replay(letter["_id"])
+    dead_letters.discard(letter["_id"], reason="junk")
+    redis.xgroup_destroy("notes", "titles")
+    Stage("projection").drain()
+    assert [one["state"] for one in letters()] == ["discarded"]
+
+
+def test_entries_of_one_id_on_two_streams_are_two_dead_letters(redis, settings):
+    for stream in ("notes.0", "notes.1"):
+        redis.xadd(stream, {"event": "poison"}, id="1-1")
+        Stage("projection").drain(stream)
+    assert len(letters()) == 2
+
+
+def run(*arguments):
+    out, err = StringIO(), StringIO()
+    try:
+        call_command("outbox_dead_letters", *arguments, stdout=out, stderr=err)
+    finally:
+        run.err = err.getvalue()
+    return out.getvalue()
+
+
+def test_the_command_lists_in_words_and_in_json(redis):
+    assert run("list") == "0 dead letters\n"
+    letter_id = fill(redis, breaking())
+    text = run("list")
+    assert letter_id in text
+    assert "NotePublished, number 2 of n1" in text
+    assert "1 x ValueError: poison" in text
+    assert "1 dead letters" in text
+    [line] = run("list", "--json").splitlines()
+    assert json.loads(line)["_id"] == letter_id
+    assert json.loads(line)["traceback"]
+    with pytest.raises(CommandError, match="No subscriber is called others"):
+        run("list", "--subscriber", "others")
+    add(redis, "poison")
+    Stage("projection").drain()
+    assert "unreadable" in run("list", "--limit", "1")
+
+
+def test_the_command_replays_and_discards(redis):
+    stage = breaking()
+    letter_id = fill(redis, stage)
+    assert letter_id in run("replay", "--all", "--dry-run")
+    assert letters()[0]["state"] == "dead"
+    with pytest.raises(CommandError, match="No subscriber is called others"):
+        run("replay", "--all", "--subscriber", "others")
+    assert "1 to be tried again" in run("replay", letter_id)
+    assert "0 dead letters, 1 waiting to be tried again" in run("list")
+    assert letters()[0]["closed_by"]
+    assert "1 discarded" in run("discard", letter_id, "--reason", "junk")
+    assert letters()[0]["reason"] == "junk"
+
+
+def test_the_command_says_what_it_could_not_do_and_does_the_rest(redis):
+    letter_id = fill(redis, breaking())
+    add(redis, "poison")
+    Stage("projection").drain()
+    with pytest.raises(CommandError, match="1 could not be replayed"):
+        run("replay", "--all")
+    assert "It isn't JSON" in run.err
+    with pytest.raises(CommandError, match="1 could not"):
+        run("discard", "nobody's", letter_id, "--reason", "junk")
+    assert 'no dead letter "nobody\'s"' in run.err
+    assert "discarded" in {one["state"] for one in letters()}
+
+
+def test_what_nobody_would_come_to_try_is_not_replayed(redis, monkeypatch):
+    """Else it would be neither dead nor alive."""
+    letter_id = fill(redis, breaking())
+    monkeypatch.delitem(messaging().subscribes, "titles")
+    with pytest.raises(CommandError, match="1 could not be replayed"):
+        run("replay", letter_id)
+    assert "No subscriber is called titles" in run.err
+    assert "1 dead letters" in run("list", "--subscriber", "titles")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["replay"], ["replay", "a", "--all"], ["discard", "a"], ["burn"], []]
+)
+def test_the_command_refuses_what_is_not_clear(arguments):
+    with pytest.raises(CommandError):
+        run(*arguments)
+
+
+def test_who_has_no_name_is_a_number(redis, monkeypatch):
+    def nameless():
+        raise KeyError("getpwuid(): uid not found")
+
+    letter_id = fill(redis, breaking())
+    monkeypatch.setattr("getpass.getuser", nameless)
+    run("discard", letter_id, "--reason", "junk")
+    assert letters()[0]["closed_by"].isdigit()
