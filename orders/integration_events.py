@@ -67,6 +67,12 @@ class OrderCancelled(OrderEvent, name="OrderCancelled", version="1.0"):
     reason: str
 
 
+class OrderConfirmed(OrderEvent, name="OrderConfirmed", version="1.0"):
+    """All of the order's stock is held; `status` is the order's: confirmed or paid."""
+
+    status: str
+
+
 # -- The topic `orders-internal`: for the other aggregates of this system --
 
 
@@ -75,19 +81,21 @@ class PricedItem(Item):
 
 
 class InternalOrderPlaced(OrderEvent, name="InternalOrderPlaced", version="1.0"):
-    """Stock is to be reserved for `items`."""
+    """Stock is to be reserved for `reserve`: those of `items` whose stock is managed, summed."""
 
     items: tuple[PricedItem, ...]
     total: Amount
     currency: str
+    reserve: tuple[Item, ...] = ()
 
 
 class InternalOrderItemAdded(OrderEvent, name="InternalOrderItemAdded", version="1.0"):
-    """Stock is to be reserved for `items` too: the one that was added."""
+    """Stock is to be reserved for `reserve` too; `items` is the one that was added."""
 
     items: tuple[PricedItem, ...]
     total: Amount
     currency: str
+    reserve: tuple[Item, ...] = ()
 
 
 class InternalOrderPaid(OrderEvent, name="InternalOrderPaid", version="1.0"):
@@ -99,13 +107,14 @@ class InternalOrderPaid(OrderEvent, name="InternalOrderPaid", version="1.0"):
 
 
 class InternalOrderShipped(OrderEvent, name="InternalOrderShipped", version="1.0"):
-    """What was reserved of `items` has left the stock."""
+    """What was `reserved`, one for each sku, has left the stock."""
 
     items: tuple[PricedItem, ...]
+    reserved: tuple[Item, ...] = ()
 
 
 class InternalOrderCancelled(OrderEvent, name="InternalOrderCancelled", version="1.0"):
-    """What was reserved of `items` is free again.
+    """What was `reserved`, one for each sku, is to be free again.
 
     With a `payment_reference`, `total` had been paid under it and is to be given back.
     """
@@ -114,3 +123,29 @@ class InternalOrderCancelled(OrderEvent, name="InternalOrderCancelled", version=
     total: Amount
     currency: str
     payment_reference: str | None
+    reserved: tuple[Item, ...] = ()
+
+
+class InternalReservationDropped(OrderEvent, name="InternalReservationDropped", version="1.0"):
+    """The stock holds `items`, and the order doesn't need them any more: to be free again."""
+
+    items: tuple[Item, ...]
+
+
+# -- The topic `stock-internal`: the stock's answers to those who asked it --
+
+
+class StockEvent(IntegrationEvent, name="StockEvent"):
+    """What all have: `quantity` of the product `sku`, asked for an order."""
+
+    sku: str
+    order_id: str
+    quantity: int
+
+
+class InternalStockReserved(StockEvent, name="InternalStockReserved", version="1.0"):
+    """They are held for the order."""
+
+
+class InternalStockInsufficient(StockEvent, name="InternalStockInsufficient", version="1.0"):
+    """There aren't so many; none are held."""

@@ -1,4 +1,4 @@
-"""Serializers: the bodies that the HTTP API takes and gives, and the parameters of a list.
+"""Serializers: the bodies that the HTTP API takes and gives, and the parameters of lists.
 
 Pydantic models: what is validated is what the OpenAPI schema says. Types are strict (a number is no
 string, and `true` no number), and a field that isn't named here is refused.
@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from orders.domain.line import MAX_QUANTITY, MAX_UNIT_PRICE
 from orders.domain.order import MAX_LINES
+from orders.domain.stock import MAX_ON_HAND
 from orders.queries import STATUSES
 
 PRICE = re.compile(r"[0-9]{1,8}(\.[0-9]{1,2})?")
@@ -52,16 +53,18 @@ Price = Annotated[
 ]
 
 
-def _quantity(value: Any) -> Any:
+def _whole(value: Any) -> Any:
     """2.0 is an integer to JSON Schema, and so to whoever reads ours."""
-    if isinstance(value, Decimal) and 0 < value <= MAX_QUANTITY and value == int(value):
+    if isinstance(value, Decimal) and 0 <= value <= MAX_ON_HAND and value == int(value):
         return int(value)
     return value
 
 
-Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY), BeforeValidator(_quantity)]
+Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY), BeforeValidator(_whole)]
+OnHand = Annotated[int, Field(ge=0, le=MAX_ON_HAND), BeforeValidator(_whole)]
 #: Visible ASCII without a slash: can stand in a path.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][!-.0-~]{0,63}$")]
+NAME = r"[A-Za-z0-9][!-.0-~]{0,63}"
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 #: One line, with something to see in it.
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$")]
 Reference = Annotated[Text, Field(max_length=100)]
@@ -112,10 +115,17 @@ class CancelOrderBody(Body):
     reason: Annotated[Text, Field(max_length=500)]
 
 
-class ListParameters(Body):
+class SetStockBody(Body):
+    on_hand: OnHand
+
+
+class PageParameters(Body):
+    cursor: str | None = None
+
+
+class ListParameters(PageParameters):
     customer_id: str | None = None
     status: Literal[STATUSES] | None = None  # type: ignore[valid-type]
-    cursor: str | None = None
 
 
 class OrderItem(BaseModel):
@@ -137,6 +147,8 @@ class Order(BaseModel):
     carrier: str | None
     tracking_number: str | None
     cancel_reason: str | None
+    refund_due: bool = Field(description="It was paid, and then cancelled.")
+    awaiting_stock: bool = Field(description="The stock has not answered for all of it yet.")
     placed_at: str = Field(json_schema_extra={"format": "date-time"})
     updated_at: str = Field(json_schema_extra={"format": "date-time"})
     version: int
@@ -147,3 +159,31 @@ class OrderPage(BaseModel):
 
     results: list[Order]
     next: str | None
+
+
+class CustomerOrder(BaseModel):
+    """An order in the list of its customer's, as current as the published events are."""
+
+    order_id: str
+    status: Literal[STATUSES]  # type: ignore[valid-type]
+    total: Amount
+    currency: str
+    placed_at: str = Field(json_schema_extra={"format": "date-time"})
+    updated_at: str = Field(json_schema_extra={"format": "date-time"})
+
+
+class CustomerOrderPage(BaseModel):
+    """One page, newest first. `next` is the `cursor` of the page after it."""
+
+    results: list[CustomerOrder]
+    next: str | None
+
+
+class Stock(BaseModel):
+    """A product's stock: what can be reserved, what is held for orders, and what has left."""
+
+    sku: str
+    on_hand: int
+    reserved: int
+    shipped: int
+    version: int

@@ -1,5 +1,7 @@
-"""Views: HTTP to commands and queries, and back."""
+"""Views of orders: HTTP to commands and queries, and back."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from django.urls import reverse
@@ -8,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from orders import messaging, queries, serializers
+from orders import messaging, paging, queries, read_model, serializers
 from orders.domain import commands
 from outbox import AlreadyHandled, Command
 from outbox.api import headers
@@ -19,6 +21,7 @@ from outbox.api.validation import validated_body, validated_query
 from outbox.discovery import bus
 
 ETAG = {"ETag": "The order's version."}
+CURSOR = OpenApiParameter("cursor", str, description="The `next` of the page before.")
 
 
 class Orders(APIView):
@@ -32,16 +35,14 @@ class Orders(APIView):
         parameters=[
             OpenApiParameter("customer_id", str),
             OpenApiParameter("status", str, enum=["", *queries.STATUSES]),
-            OpenApiParameter("cursor", str, description="The `next` of the page before."),
+            CURSOR,
         ],
         problems=[400],
     )
     def get(self, request: Request) -> Response:
         wanted = validated_query(serializers.ListParameters, request.query_params.dict())
-        try:
+        with _cursor_errors():
             return Response(queries.list_orders(**wanted.fields()))
-        except queries.InvalidCursor as error:
-            raise InvalidRequest([{"parameter": "cursor", "detail": str(error)}]) from None
 
     @operation(
         "place_order",
@@ -78,6 +79,23 @@ class OrderDetail(APIView):
         if headers.not_modified(request, order["version"]):
             return Response(status=304, headers={"ETag": headers.etag(order["version"])})
         return _answer(order)
+
+
+class CustomerOrders(APIView):
+    """A customer's orders, from the read model."""
+
+    @operation(
+        "list_customer_orders",
+        "List a customer's orders",
+        "Newest first, as current as the published events are; nobody's orders are none.",
+        answer=serializers.CustomerOrderPage,
+        parameters=[CURSOR],
+        problems=[400],
+    )
+    def get(self, request: Request, customer_id: str) -> Response:
+        wanted = validated_query(serializers.PageParameters, request.query_params.dict())
+        with _cursor_errors():
+            return Response(read_model.list_customer_orders(customer_id, **wanted.fields()))
 
 
 class OrderCommandView(APIView):
@@ -133,6 +151,14 @@ class OrderShip(OrderCommandView):
 class OrderCancel(OrderCommandView):
     command = commands.CancelOrder
     body = serializers.CancelOrderBody
+
+
+@contextmanager
+def _cursor_errors() -> Iterator[None]:
+    try:
+        yield
+    except paging.InvalidCursor as error:
+        raise InvalidRequest([{"parameter": "cursor", "detail": str(error)}]) from None
 
 
 def _handle(command: Command, once: Idempotency) -> dict[str, Any]:

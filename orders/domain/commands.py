@@ -1,4 +1,4 @@
-"""Commands: what an order can be asked to do."""
+"""Commands: what an order or a stock can be asked to do."""
 
 from datetime import UTC, datetime
 
@@ -12,6 +12,9 @@ def now() -> datetime:
     """This moment: aware, UTC, in whole milliseconds, as it can be stored."""
     moment = datetime.now(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+# -- The order --
 
 
 class OrderCommand(Command, name="OrderCommand"):
@@ -48,3 +51,55 @@ class ShipOrder(ChangeOrder, name="ShipOrder"):
 
 class CancelOrder(ChangeOrder, name="CancelOrder"):
     reason: str
+
+
+class StockAnswer(ChangeOrder, name="StockAnswer"):
+    """The stock's answer to one reservation that was asked of it."""
+
+    sku: str
+    quantity: int = Field(ge=1)
+
+
+class NoteReservation(StockAnswer, name="NoteReservation"):
+    """It is held."""
+
+
+class RejectForStock(StockAnswer, name="RejectForStock"):
+    """There aren't so many."""
+
+
+# -- The stock --
+
+
+class StockCommand(Command, name="StockCommand"):
+    """What all have: which stock, and when."""
+
+    sku: str
+    at: datetime = Field(default_factory=now)
+
+
+class SetStock(StockCommand, name="SetStock"):
+    """Creates the stock, unless it has to be at an `expected_version` or to be `existing`."""
+
+    on_hand: int
+    expected_version: int | None = None
+    existing: bool = False
+
+
+class MoveStock(StockCommand, name="MoveStock"):
+    """`quantity` of the stock, for one order."""
+
+    order_id: str
+    quantity: int = Field(ge=1)
+
+
+class ReserveStock(MoveStock, name="ReserveStock"):
+    pass
+
+
+class ReleaseStock(MoveStock, name="ReleaseStock"):
+    pass
+
+
+class ShipStock(MoveStock, name="ShipStock"):
+    pass

@@ -1,4 +1,4 @@
-"""The rules an order can break, each as the exception that says so.
+"""The rules an order or a stock can break, each as the exception that says so.
 
 DomainError
 ├── InvalidLine        a quantity or price that no line may have
@@ -6,7 +6,9 @@ DomainError
 ├── NoLines            an order of nothing
 ├── TooManyLines       more lines than an order may have
 ├── TotalTooLarge      more money than an order may be about
-└── WrongStatus        too late, or too early, for this
+├── WrongStatus        too late, or too early, for this
+├── InvalidOnHand      a number that no stock may have on hand
+└── NotReserved        more than is reserved can't be released or shipped
 """
 
 from outbox import DomainError
@@ -34,3 +36,11 @@ class TotalTooLarge(DomainError):
 
 class WrongStatus(DomainError):
     """The order's status does not allow this."""
+
+
+class InvalidOnHand(DomainError):
+    """The number on hand is out of bounds."""
+
+
+class NotReserved(DomainError):
+    """The stock has not that many reserved."""

@@ -30,19 +30,22 @@ class OrdersClient(APIClient):
     def command(self, order_id, name, body=None, **headers):
         return self.send(f"/api/orders/{order_id}/{name}/", body or BODIES[name], **headers)
 
-    def send(self, path, body, *, content_type="application/json", **headers):
-        """POST `body`: bytes as they are, anything else as JSON."""
+    def set_stock(self, sku, on_hand, **headers):
+        return self.send(f"/api/stock/{sku}/", {"on_hand": on_hand}, method="PUT", **headers)
+
+    def send(self, path, body, *, content_type="application/json", method="POST", **headers):
+        """Send `body`: bytes as they are, anything else as JSON."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if "Transfer-Encoding" in named:
             # As a server passes it on: there is a body, and nobody says how long it is.
-            return self.generic("POST", path, b"", content_type, headers=named)
-        return self.post(path, data, content_type=content_type, headers=named)
+            return self.generic(method, path, b"", content_type, headers=named)
+        return self.generic(method, path, data, content_type, headers=named)
 
 
-def as_user(pk):
+def as_user(pk, **fields):
     client = OrdersClient()
-    client.force_authenticate(User(pk=pk, username=f"user-{pk}"))
+    client.force_authenticate(User(pk=pk, username=f"user-{pk}", **fields))
     return client
 
 

@@ -19,3 +19,9 @@ def api(mongo):
 def other(mongo):
     """The client of another user."""
     return as_user(2)
+
+
+@pytest.fixture
+def staff(mongo):
+    """The client of a user who is staff."""
+    return as_user(3, is_staff=True)

@@ -8,7 +8,14 @@ from tests.integration.orders.client import BODIES, ORDER, OrdersClient, assert_
 
 pytestmark = pytest.mark.django_db
 
-PATHS = ["/api/orders/", "/api/orders/x/", "/api/schema/", "/api/docs/"]
+PATHS = [
+    "/api/orders/",
+    "/api/orders/x/",
+    "/api/customers/x/orders/",
+    "/api/stock/x/",
+    "/api/schema/",
+    "/api/docs/",
+]
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ def test_a_placed_order_is_answered_with_where_and_at_which_version_it_is(api):
         "carrier": None,
         "tracking_number": None,
         "cancel_reason": None,
+        "refund_due": False,
+        "awaiting_stock": False,
         "placed_at": order["placed_at"],
         "updated_at": order["placed_at"],
         "version": 1,
@@ -122,6 +124,8 @@ def test_a_paid_order_can_be_cancelled_and_says_why(api):
 
     assert order["status"] == "cancelled"
     assert order["cancel_reason"] == "Changed my mind"
+    assert order["refund_due"] is True
+    assert api.get(f"/api/orders/{order_id}/").json() == order
 
 
 def test_a_shipped_order_shows_names_that_the_catalogue_knew_then(api, mongo, commands):

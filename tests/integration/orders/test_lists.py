@@ -6,6 +6,7 @@ from itertools import chain
 import pytest
 
 from orders import queries
+from orders.paging import PAGE
 from tests.integration.orders.client import ORDER, assert_problem
 
 MOMENT = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -65,19 +66,19 @@ def test_a_list_is_of_one_customer_or_status_if_asked(api):
 
 
 @pytest.mark.parametrize("apart", [timedelta(0), timedelta(milliseconds=1)])
-@pytest.mark.parametrize("number", [queries.PAGE - 1, queries.PAGE, queries.PAGE + 1, 120])
+@pytest.mark.parametrize("number", [PAGE - 1, PAGE, PAGE + 1, 120])
 def test_pages_show_every_order_once(api, store, apart, number):
     store(number, apart=apart)
 
     pages = all_pages(api, "customer_id=cust-789")
 
-    assert [len(page) for page in pages[:-1]] == [queries.PAGE] * (len(pages) - 1)
-    assert 0 < len(pages[-1]) <= queries.PAGE
+    assert [len(page) for page in pages[:-1]] == [PAGE] * (len(pages) - 1)
+    assert 0 < len(pages[-1]) <= PAGE
     assert list(chain(*pages)) == [f"order-{i:04}" for i in reversed(range(number))]
 
 
 def test_orders_placed_meanwhile_neither_repeat_nor_hide_others(api, store):
-    store(queries.PAGE + 2, apart=timedelta(milliseconds=1))
+    store(PAGE + 2, apart=timedelta(milliseconds=1))
     first = api.get("/api/orders/").json()
     for _ in range(3):
         api.placed()
@@ -116,7 +117,7 @@ def test_a_list_reads_an_index_in_order_and_no_more_than_its_page(
     assert set(stages(explained["queryPlanner"]["winningPlan"])) <= {
         "IXSCAN", "FETCH", "LIMIT", "PROJECTION_SIMPLE", "PROJECTION_DEFAULT"
     }  # fmt: skip
-    assert explained["executionStats"]["totalDocsExamined"] <= queries.PAGE + 4
+    assert explained["executionStats"]["totalDocsExamined"] <= PAGE + 4
 
 
 def stages(plan):
@@ -128,7 +129,7 @@ def stages(plan):
 
 def test_a_cursor_goes_with_other_filters_too(api, store):
     """It is a place in time, not a stored search."""
-    store(queries.PAGE + 1, apart=timedelta(milliseconds=1))
+    store(PAGE + 1, apart=timedelta(milliseconds=1))
     cursor = api.get("/api/orders/").json()["next"]
 
     assert ids(api.get(f"/api/orders/?status=placed&cursor={cursor}")) == ["order-0000"]

@@ -11,8 +11,6 @@ from jsonschema import Draft202012Validator, ValidationError
 from tests.integration.orders.client import BODIES, ORDER
 from tests.integration.orders.test_bad_input import ABSENT, VALUES, order_with
 
-METHODS = ("get", "post")
-
 
 @pytest.fixture(scope="module")
 def schema():
@@ -51,34 +49,53 @@ def test_the_schema_has_every_operation(schema):
         "pay_order": ("post", "/api/orders/{order_id}/pay/"),
         "ship_order": ("post", "/api/orders/{order_id}/ship/"),
         "cancel_order": ("post", "/api/orders/{order_id}/cancel/"),
+        "list_customer_orders": ("get", "/api/customers/{customer_id}/orders/"),
+        "get_stock": ("get", "/api/stock/{sku}/"),
+        "set_stock": ("put", "/api/stock/{sku}/"),
     }
 
 
+READ = "200 304 401 403 404 406 503"
 COMMAND = "200 400 401 403 404 406 409 411 412 413 415 422 503"
 
 
 @pytest.mark.parametrize(
     ("method", "path", "parameters", "statuses", "headers"),
     [
-        ("get", "", "cursor customer_id status", "200 400 401 403 406 503", ""),
+        ("get", "orders/", "cursor customer_id status", "200 400 401 403 406 503", ""),
         (
             "post",
-            "",
+            "orders/",
             "Idempotency-Key",
             "201 400 401 403 406 409 411 413 415 422 503",
             "ETag Location",
         ),
-        ("get", "{order_id}/", "If-None-Match order_id", "200 304 401 403 404 406 503", "ETag"),
+        ("get", "orders/{order_id}/", "If-None-Match order_id", READ, "ETag"),
         *(
-            ("post", f"{{order_id}}/{name}/", "Idempotency-Key If-Match order_id", COMMAND, "ETag")
+            (
+                "post",
+                f"orders/{{order_id}}/{name}/",
+                "Idempotency-Key If-Match order_id",
+                COMMAND,
+                "ETag",
+            )
             for name in BODIES
         ),
+        (
+            "get",
+            "customers/{customer_id}/orders/",
+            "cursor customer_id",
+            "200 400 401 403 406 503",
+            "",
+        ),
+        ("get", "stock/{sku}/", "If-None-Match sku", READ, "ETag"),
+        ("put", "stock/{sku}/", "Idempotency-Key If-Match sku", f"201 {COMMAND}", "ETag"),
     ],
 )
 def test_an_operation_names_its_headers_and_answers(
     schema, method, path, parameters, statuses, headers
 ):
-    operation = schema["paths"][f"/api/orders/{path}"][method]
+    operation = schema["paths"][f"/api/{path}"][method]
     responses = operation["responses"]
 
     assert sorted(p["name"] for p in operation["parameters"]) == sorted(parameters.split())
@@ -87,7 +104,7 @@ def test_an_operation_names_its_headers_and_answers(
     assert sorted(success.get("headers", {})) == sorted(headers.split())
     assert list(success["content"]) == ["application/json"]
     for status in statuses.split()[1:]:
-        if status != "304":
+        if status not in ("200", "304"):
             assert list(responses[status]["content"]) == ["application/problem+json"]
     assert list(responses["401"]["headers"]) == ["WWW-Authenticate"]
     assert list(responses["503"]["headers"]) == ["Retry-After"]
@@ -97,7 +114,7 @@ def test_bodies_refuse_what_they_do_not_name(schema):
     schemas = schema["components"]["schemas"]
     bodies = [name for name in schemas if name.endswith("Body")]
 
-    assert len(bodies) == 6
+    assert len(bodies) == 7
     assert all(schemas[name]["additionalProperties"] is False for name in bodies)
 
 
@@ -116,6 +133,20 @@ def test_what_is_sent_and_answered_is_as_the_schema_says(api, valid):
         api.command(order_id, "pay", If_Match="x"),
     ):
         valid("Problem", response.json())
+
+
+def test_what_is_sent_and_answered_of_stock_is_as_the_schema_says(staff, valid):
+    valid("SetStockBody", {"on_hand": 5})
+    for _ in range(2):
+        valid("Stock", staff.set_stock("WIDGET-01", 5).json())
+    valid("Stock", staff.get("/api/stock/WIDGET-01/").json())
+
+
+def test_setting_stock_is_described_alike_whether_it_creates_or_not(schema):
+    responses = schema["paths"]["/api/stock/{sku}/"]["put"]["responses"]
+
+    assert responses["201"]["content"] == responses["200"]["content"]
+    assert responses["201"]["headers"] == responses["200"]["headers"]
 
 
 def test_the_schema_refuses_what_the_api_refuses(valid):

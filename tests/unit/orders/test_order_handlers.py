@@ -74,3 +74,29 @@ def test_the_catalogue_can_be_seeded_again(capsys):
 
     assert Catalogue().names(["WIDGET-01"]) == {"WIDGET-01": "Widget, small"}
     assert "5 products" in capsys.readouterr().out
+
+
+def test_stock_of_an_expected_version_is_not_created():
+    with pytest.raises(StaleVersion):
+        bus().handle(commands.SetStock(sku=str(uuid4()), on_hand=1, expected_version=1))
+
+
+def test_who_creates_a_stock_a_moment_too_late_sets_it(monkeypatch):
+    sku, add = str(uuid4()), messaging.stocks.add
+
+    def be_late(stock):
+        monkeypatch.undo()
+        bus().handle(commands.SetStock(sku=sku, on_hand=1))
+        add(stock)
+
+    monkeypatch.setattr(messaging.stocks, "add", be_late)
+    stock = bus().handle(commands.SetStock(sku=sku, on_hand=9))
+
+    assert (stock.version, messaging.stocks.get(sku).on_hand) == (2, 9)
+
+
+def test_which_stock_is_managed_is_known_of_several_at_once():
+    sku = str(uuid4())
+    bus().handle(commands.SetStock(sku=sku, on_hand=0))
+
+    assert messaging.stocks.managed(iter([sku, sku, "unmanaged"])) == {sku}
