@@ -13,6 +13,8 @@ WORKER = [
     *("--concurrency", "2", "--without-mingle", "--without-gossip"),
 ]
 
+CONSUMER = [sys.executable, "manage.py", "outbox_consume"]
+
 
 def web(port: int) -> list[str]:
     return [

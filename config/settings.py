@@ -5,6 +5,8 @@ DJANGO_DEBUG              1 to turn it on
 DJANGO_ALLOWED_HOSTS      comma-separated; default localhost,127.0.0.1
 DJANGO_DATABASE           path of the SQLite file that keeps users, sessions and tokens
 DJANGO_ANONYMOUS_ACCESS   names of API views open to anyone, comma-separated; default none
+DJANGO_EMAIL_BACKEND      dotted path; default: letters are written to the console
+DJANGO_EMAIL_HOST, DJANGO_EMAIL_PORT, DJANGO_EMAIL_HOST_USER, DJANGO_EMAIL_HOST_PASSWORD
 CELERY_BROKER_URL         default: OUTBOX_REDIS_URL
 OUTBOX_MONGODB_URI, OUTBOX_MONGODB_DATABASE, OUTBOX_REDIS_URL
 """
@@ -121,6 +123,18 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
+
+EMAIL_BACKEND = os.environ.get(
+    "DJANGO_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend"
+)
+EMAIL_HOST = os.environ.get("DJANGO_EMAIL_HOST", "localhost")
+EMAIL_PORT = int(os.environ.get("DJANGO_EMAIL_PORT", "25"))
+EMAIL_HOST_USER = os.environ.get("DJANGO_EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = os.environ.get("DJANGO_EMAIL_HOST_PASSWORD", "")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = "Orders <orders@shop.example.com>"
+# Stands in for a directory of customers.
+ORDERS_CUSTOMER_ADDRESS = "{customer_id}@customers.example.com"
 
 OUTBOX_MONGODB_URI = os.environ.get("OUTBOX_MONGODB_URI", "mongodb://localhost:27017")
 OUTBOX_MONGODB_DATABASE = os.environ.get("OUTBOX_MONGODB_DATABASE", "outbox")

@@ -1,4 +1,4 @@
-"""The stack: the servers, web, worker and beat, started in order and waited for."""
+"""The stack: the servers, web, worker, beat and consumer, started in order and waited for."""
 
 import os
 import secrets
@@ -59,9 +59,11 @@ def start(supervisor: Supervisor, folder: RunFolder, interruption: Interruption,
     web = supervisor.start("web", partial(launch, "web", programs.web(port)))
     worker = supervisor.start("worker", partial(launch, "worker", programs.WORKER))
     beat = supervisor.start("beat", partial(launch, "beat", programs.beat(folder.data)))
+    consumer = supervisor.start("consumer", partial(launch, "consumer", programs.CONSUMER))
     wait("web", web, partial(answers, port, access["OUTBOX_API_TOKEN"]))
     wait("worker", worker, partial(logged, worker, " ready."))
     wait("beat", beat, partial(logged, beat, "beat: Starting"))
+    wait("consumer", consumer, partial(logged, consumer, "Consuming for"))
     folder.write_environment({"WEB_URL": f"http://127.0.0.1:{port}", **servers, **access})
 
 

@@ -1,1 +1,1 @@
-"""The demo: orders placed over HTTP, a worker killed, and an account of every event."""
+"""The demo: orders over HTTP, worker and consumer killed, and an account of what became of it."""

@@ -1,6 +1,7 @@
 """`make demo`: runs `serve`, shows what it does, and keeps it running until Ctrl-C.
 
-With `EXIT=1` it ends after the account: with 0 if no event is missing, invented or out of order.
+With `EXIT=1` it ends after the account: with 0 if no event is missing, invented or out of order,
+and the consumers have made of them what they should.
 """
 
 import os

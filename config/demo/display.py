@@ -1,4 +1,4 @@
-"""The display: the orders and their events as they go, live on a terminal, else line by line."""
+"""The display: orders, their events and what follows, live on a terminal, else line by line."""
 
 import time
 from types import TracebackType
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from config.demo.circle import Circle
 from config.demo.customers import Customers
 from config.demo.history import History
 from config.demo.observer import Observer, Progress
@@ -50,7 +51,7 @@ class LiveTable:
     def show(self) -> None:
         table = Table(title=headline(self._customers, self._observer), title_justify="left")
         table.add_column("order", min_width=8)
-        table.add_column("state", min_width=24)
+        table.add_column("state", min_width=34)
         table.add_column("events", min_width=28)
         table.add_column("commit to stream", justify="right")
         for order_id, states in list(self._customers.orders.items())[-self._rows :]:
@@ -58,12 +59,12 @@ class LiveTable:
             events = f"[green]{progress.dispatched} dispatched[/]"
             if progress.pending:
                 events = f"[yellow]{progress.pending} pending[/] → {events}"
-            table.add_row(order_id[-8:], " → ".join(states), events, delays(progress))
+            table.add_row(order_id[-8:], course(states, progress), events, delays(progress))
         self._live.update(table, refresh=True)
 
 
 class Lines:
-    """A line for each order once all its events are on the streams, and how things stand."""
+    """A line for each order when it waits for nothing any more, and how things stand."""
 
     def __init__(self, console: Console, customers: Customers, observer: Observer) -> None:
         self._console, self._customers, self._observer = console, customers, observer
@@ -79,11 +80,11 @@ class Lines:
     def show(self) -> None:
         for order_id in sorted(self._customers.done - self._shown):
             progress = self._observer.progress[order_id]
-            if progress.dispatched and not progress.pending:
+            if progress.dispatched and not progress.pending and not progress.awaits_stock:
                 self._shown.add(order_id)
-                states = " → ".join(self._customers.orders[order_id])
+                states = course(self._customers.orders[order_id], progress)
                 self._line(
-                    f"  order …{order_id[-8:]}  {states:<26}  pending → "
+                    f"  order …{order_id[-8:]}  {states:<40}  pending → "
                     f"{progress.dispatched:>2} dispatched, {delays(progress)}"
                 )
         if time.monotonic() >= self._next:
@@ -95,10 +96,22 @@ class Lines:
 
 
 def headline(customers: Customers, observer: Observer) -> str:
+    circle = observer.circle
     return (
         f"{len(customers.orders)} of {customers.count} orders · {customers.commands} commands · "
-        f"events: {observer.pending} pending, {observer.dispatched} dispatched"
+        f"events: {observer.pending} pending, {observer.dispatched} dispatched · "
+        f"read model: {circle.orders - len(circle.differing)} of {circle.orders} up to date · "
+        f"letters: {circle.shipped - len(circle.unwritten)} of {circle.shipped}"
     )
+
+
+def course(states: list[str], progress: Progress) -> str:
+    """An order's states as its customer saw them, and what the stock has made of it since."""
+    latest = [progress.status] if progress.status and progress.status not in states else []
+    note = " (awaits stock)" if progress.awaits_stock else ""
+    if progress.out_of_stock:
+        note = " (no stock)"
+    return " → ".join([*states, *latest]) + note
 
 
 def delays(progress: Progress) -> str:
@@ -108,25 +121,41 @@ def delays(progress: Progress) -> str:
     return f"{min(progress.delays):.0f} to {max(progress.delays):.0f} ms"
 
 
-def account(history: History, commands: int) -> Table:
+def account(history: History, circle: Circle, commands: int) -> Table:
     """The table at the end."""
     table = Table(show_header=False, title="What became of it all", title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(justify="right")
     table.add_column()
-    rows = [
-        ("orders", history.orders, f"by {commands} commands"),
+    conserved = "not all of them" if circle.unsound else "each as it was set"
+    published = [
+        ("orders", circle.orders, f"by {commands} commands"),
         ("events expected from documents", history.expected, "their outbox.sequences"),
         ("events on the streams", history.published, "each counted once"),
         ("missing", len(history.missing), ""),
-        ("out of order", len(history.out_of_order), "per order and stream"),
+        ("out of order", len(history.out_of_order), "per document and stream"),
         ("invented", len(history.invented), "on a stream, not in a document"),
         ("duplicates", history.duplicates, "same event id twice, no harm"),
         ("commit to stream, p50", _milliseconds(history.delay(50)), ""),
         ("commit to stream, p99", _milliseconds(history.delay(99)), "worker's death included"),
     ]
-    for what, count, note in rows:
-        table.add_row(what, str(count), note)
+    consumed = [
+        ("rows of the read model", circle.rows, "customer_orders"),
+        ("that differ from their orders", len(circle.differing), ""),
+        ("units of stock set", circle.units_before, "before the first order"),
+        ("on hand + reserved + shipped", circle.units, conserved),
+        ("oversold", circle.oversold, "units that orders have too many"),
+        ("held for nobody", circle.stranded, "units that no order has"),
+        ("orders out of stock", len(circle.out_of_stock), "cancelled, as they should be"),
+        ("orders shipped", circle.shipped, ""),
+        ("letters about them", circle.letters, "each counted once"),
+        ("letters sent again", circle.repeats, "same Message-ID, no harm"),
+        ("dead letters", circle.dead_letters, "events that a consumer gave up"),
+    ]
+    for rows in (published, consumed):
+        for what, count, note in rows:
+            table.add_row(what, str(count), note)
+        table.add_section()
     return table
 
 

@@ -15,7 +15,7 @@ Entries = Iterable[tuple[str, Mapping[str, Any]]]
 class History:
     """What `compare` found. Each event is named as (aggregate id, topic, sequence number)."""
 
-    orders: int = 0
+    documents: int = 0
     #: Events that the documents have given a sequence number.
     expected: int = 0
     #: Events on the streams, each counted once.
@@ -42,10 +42,10 @@ class History:
 
 
 def compare(documents: Iterable[Mapping[str, Any]], streams: Mapping[str, Entries]) -> History:
-    """Hold the streams' entries, by topic, against the orders' documents."""
+    """Hold the streams' entries, by topic, against the documents."""
     history, given = History(), {}
     for document in documents:
-        history.orders += 1
+        history.documents += 1
         for topic, last in document["outbox"]["sequences"].items():
             given[document["_id"], topic] = last
     history.expected = sum(given.values())

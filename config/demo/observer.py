@@ -1,10 +1,11 @@
-"""The observer: sees what the documents hold back and what has come onto the streams."""
+"""The observer: sees what documents hold back, what is on the streams and what came of it."""
 
 import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
@@ -12,15 +13,23 @@ from pymongo.errors import PyMongoError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from config.demo import circle
+from config.demo.circle import Circle, letters_in
 from config.demo.history import History, compare, delay
 
-SEEN = {"outbox.sequences": 1, "outbox.pending.event_id": 1}
+Document = dict[str, Any]
+
+#: Of a document, all but what the outbox has beside these two.
+UNSEEN = {"outbox.handled": 0, "outbox.answers": 0, "outbox.pending.payload": 0}
 
 
 @dataclass
 class Progress:
-    """How far an order's events have come."""
+    """How far an order and its events have come."""
 
+    status: str = ""
+    awaits_stock: bool = False
+    out_of_stock: bool = False
     pending: int = 0
     dispatched: int = 0
     #: From commit to stream, in milliseconds, each event's first time.
@@ -31,54 +40,83 @@ class Observer:
     """Reads MongoDB and Redis for itself, without the outbox's code, and only what comes from now.
 
     Of the streams it takes note of nothing but the orders that it is asked about, so that it can
-    be used on servers that others use too.
+    be used on servers that others use too. `units` says how many there are of the skus that only
+    those orders have; `letters` is the log that they are written to.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], units: Mapping[str, int], letters: Path
+    ) -> None:
         uri = environment["OUTBOX_MONGODB_URI"]
-        client: MongoClient[dict[str, Any]] = MongoClient(uri, timeoutMS=5000)
-        self._orders = client[environment["OUTBOX_MONGODB_DATABASE"]]["orders"]
+        client: MongoClient[Document] = MongoClient(uri, timeoutMS=5000)
+        self._database = client[environment["OUTBOX_MONGODB_DATABASE"]]
+        self._units, self._letters = units, letters
         # Typed for bytes and text alike, which no one who reads an answer can use.
         self._redis: Any = Redis.from_url(environment["OUTBOX_REDIS_URL"], decode_responses=True)
         self._since = self._redis_now()
         self._positions: dict[str, str] = {}
-        self._entries: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
+        self._entries: dict[str, list[tuple[str, Document]]] = defaultdict(list)
         self._event_ids: set[str] = set()
         self.progress: dict[str, Progress] = defaultdict(Progress)
+        self.circle = Circle()
+        self._ours: set[str] = set()
 
     @property
     def pending(self) -> int:
-        return sum(progress.pending for progress in self.progress.values())
+        return sum(self.progress[one].pending for one in self._ours)
 
     @property
     def dispatched(self) -> int:
-        return sum(progress.dispatched for progress in self.progress.values())
+        return sum(self.progress[one].dispatched for one in self._ours)
 
     def look(self, order_ids: Collection[str]) -> None:
-        """Bring `progress` up to date, as far as the servers answer just now."""
+        """Bring `progress` and `circle` up to date, as far as the servers answer just now."""
         with suppress(PyMongoError, RedisError):
             self._look(order_ids)
 
-    def _look(self, order_ids: Collection[str]) -> None:
-        for document in self._documents(order_ids):
+    def history(self, order_ids: Collection[str]) -> History:
+        """The documents held against everything on the streams about them."""
+        documents = self._look(order_ids)
+        ids = {document["_id"] for document in documents}
+        ours = {
+            topic: [entry for entry in entries if entry[1]["aggregateId"] in ids]
+            for topic, entries in self._entries.items()
+        }
+        return compare(documents, ours)
+
+    def _look(self, order_ids: Collection[str]) -> list[Document]:
+        ids = list(order_ids)
+        # First what follows from the orders: if it is theirs of a moment later, nothing is to come.
+        rows = self._find("customer_orders", ids)
+        letters = letters_in(self._letters.read_text(errors="replace"))
+        stock = self._find("stock", list(self._units))
+        orders = self._find("orders", ids)
+        dead = {"aggregate_id": {"$in": [*ids, *self._units]}}
+        self.circle = circle.compare(
+            orders,
+            rows=rows,
+            stock=stock,
+            units=self._units,
+            letters=letters,
+            dead_letters=self._database["outbox_dead_letters"].count_documents(dead),
+        )
+        for order in orders:
+            progress = self.progress[order["_id"]]
+            progress.status = order["status"]
+            progress.awaits_stock = bool(order.get("awaiting"))
+            progress.out_of_stock = circle.is_out_of_stock(order)
+        documents = [*orders, *stock]
+        self._ours = {document["_id"] for document in documents}
+        for document in documents:
             self.progress[document["_id"]].pending = len(document["outbox"]["pending"])
             for topic in document["outbox"]["sequences"]:
                 self._positions.setdefault(topic, self._since)
         for topic in self._positions:
             self._read(topic)
+        return documents
 
-    def history(self, order_ids: Collection[str]) -> History:
-        """The documents of these orders held against everything on the streams about them."""
-        self._look(order_ids)
-        ids = set(order_ids)
-        ours = {
-            topic: [entry for entry in entries if entry[1]["aggregateId"] in ids]
-            for topic, entries in self._entries.items()
-        }
-        return compare(self._documents(order_ids), ours)
-
-    def _documents(self, order_ids: Collection[str]) -> list[dict[str, Any]]:
-        return list(self._orders.find({"_id": {"$in": list(order_ids)}}, SEEN))
+    def _find(self, collection: str, ids: list[str]) -> list[Document]:
+        return list(self._database[collection].find({"_id": {"$in": ids}}, UNSEEN))
 
     def _read(self, topic: str) -> None:
         while entries := self._redis.xrange(topic, f"({self._positions[topic]}", count=1000):

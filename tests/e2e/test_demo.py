@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from config.embedded import VARIABLES
+from config.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 def checkout(tmp_path):
     for folder in ("config", "orders", "outbox"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.pyc"))
+    shutil.copy(ROOT / "manage.py", tmp_path)
     return tmp_path
 
 
@@ -35,23 +37,30 @@ def alive(folder):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for what is left in /proc")
-def test_the_demo_accounts_for_every_event_and_leaves_nothing_behind(checkout):
+def test_the_demo_accounts_for_every_event_and_its_effects_and_leaves_nothing_behind(checkout):
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     demo = subprocess.run(
         [sys.executable, "-m", "config.demo"],
         cwd=checkout,
-        env={**environment, "EXIT": "1", "PWD": str(checkout)},
+        env={**environment, "EXIT": "1", "PORT": str(free_port()), "PWD": str(checkout)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=180,
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
-    assert "is killed with SIGKILL" in demo.stdout
-    rows = dict(re.findall(r"│ ([\w ]+?) +│ +([\d,]+) ", demo.stdout))
+    for name in ("worker", "consumer"):
+        assert re.search(rf"The {name} \(pid \d+\) is killed with SIGKILL", demo.stdout)
+    rows = dict(re.findall(r"│ ([\w +]+?) +│ +(\d+) ", demo.stdout))
     assert rows["orders"] == "100"
     assert rows["events expected from documents"] == rows["events on the streams"]
-    assert rows["missing"] == rows["out of order"] == "0"
+    assert rows["missing"] == rows["out of order"] == rows["invented"] == "0"
+    assert rows["rows of the read model"] == "100"
+    assert rows["that differ from their orders"] == "0"
+    assert rows["units of stock set"] == rows["on hand + reserved + shipped"]
+    assert rows["oversold"] == rows["held for nobody"] == rows["dead letters"] == "0"
+    assert int(rows["orders out of stock"]) > 0
+    assert rows["orders shipped"] == rows["letters about them"]
     assert demo.stderr == ""
     assert alive(checkout) == []
     assert not list((checkout / ".run").glob("*.pid"))

@@ -29,7 +29,7 @@ def history_of(*entries, documents=None):
 def test_a_right_history_is_right():
     history = history_of(entry(1), entry(2), entry(3))
     assert history.is_right
-    assert (history.orders, history.expected, history.published) == (1, 3, 3)
+    assert (history.documents, history.expected, history.published) == (1, 3, 3)
     assert history.duplicates == 0
 
 
