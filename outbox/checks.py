@@ -26,13 +26,13 @@ from outbox import connections, transactions
 from outbox.conf import Settings, conf
 from outbox.discovery import messaging, topics
 from outbox.mapping import TOPIC
+from outbox.streams import MOST_PARTITIONS
 from outbox.subscriber import TRANSACTIONAL
 
 DOTTED_PATHS = ("PUBLISHER", "ENVELOPE", "WAKE")
 # Not BREAKER_RESET: a breaker that closes at once protects nobody.
 MAY_BE_ZERO = ("BACKOFF", "BACKOFF_MAX", "HANDLED", "ANSWERS", "GAP_TIMEOUT", "WAKE_PAUSE")
 GAP_POLICIES = ("hold", "pass")
-MOST_PARTITIONS = 1024
 
 #: Seconds that the server is given to say whether it has transactions.
 PATIENCE = 2.0

@@ -15,6 +15,7 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import (
+    BulkWriteError,
     ConnectionFailure,
     ExecutionTimeout,
     NetworkTimeout,
@@ -29,6 +30,8 @@ from outbox.conf import conf
 from outbox.errors import MissingIndex, StoreUnavailable
 
 Document = dict[str, Any]
+
+DUPLICATE_KEY = 11000
 
 
 def database() -> Database[Document]:
@@ -72,6 +75,14 @@ def store_errors() -> Iterator[None]:
         if "hint provided" in str(error):
             raise MissingIndex from error
         raise
+
+
+def raise_unless_duplicate(error: BulkWriteError) -> None:
+    """Let pass that documents were there already; and nothing else."""
+    details: Any = error.details
+    errors = [*details["writeErrors"], *details["writeConcernErrors"]]
+    if any(one["code"] != DUPLICATE_KEY for one in errors):
+        raise error
 
 
 @cache

@@ -168,7 +168,6 @@ class Consumer:
         # What was there before and isn't now, Redis has lost: a second beginning is from the start.
         name, topic = self.subscriber.name, self.subscriber.topic
         self._group.create(from_now=self._from_now and not inbox.has_begun(name, topic))
-        topic = self.subscriber.topic
         while entries := self._group.unacknowledged(conf.CONSUMER_BATCH):
             self._handle(read(entries, topic))
         self._claim(idle=0)

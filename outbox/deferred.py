@@ -16,7 +16,7 @@ from pymongo import IndexModel
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError
 
-from outbox import clock, connections, delivery, inbox
+from outbox import clock, connections, delivery
 from outbox.connections import Document
 from outbox.delivery import Delivery
 
@@ -84,7 +84,7 @@ def put(
     try:
         _deferred().insert_many(entries, ordered=False)
     except BulkWriteError as error:
-        inbox.raise_unless_duplicate(error)
+        connections.raise_unless_duplicate(error)
 
 
 def due(subscriber: str, stream: str, now: datetime, limit: int) -> list[Deferred]:

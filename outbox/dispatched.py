@@ -25,8 +25,6 @@ INDEXES = [
     IndexModel([("type", 1), ("_id", -1)], name="outbox_type"),
 ]
 
-DUPLICATE_KEY = 11000
-
 
 def archive(
     database: Database[Any], collection: str, envelopes: Sequence[Envelope], at: datetime
@@ -39,8 +37,7 @@ def archive(
         dispatched.insert_many([_entry(collection, e, at) for e in envelopes], ordered=False)
     except BulkWriteError as error:
         # Published for a second time after a crash: it is in the archive already.
-        if any(one["code"] != DUPLICATE_KEY for one in error.details["writeErrors"]):
-            raise
+        connections.raise_unless_duplicate(error)
 
 
 def _entry(collection: str, envelope: Envelope, at: datetime) -> dict[str, Any]:

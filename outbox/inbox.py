@@ -27,8 +27,6 @@ CURSORS = "outbox_cursors"
 TTL_INDEX = "outbox_inbox_retention"
 INDEXES = [IndexModel([("aggregate_id", 1), ("handled_at", 1)], name="outbox_inbox_aggregate")]
 
-DUPLICATE_KEY = 11000
-
 #: Cursors that a consumer remembers before it begins anew.
 MOST_KNOWN = 50_000
 
@@ -125,7 +123,7 @@ def note(
     try:
         database[ENTRIES].insert_many(entries, ordered=False, session=session)
     except BulkWriteError as error:
-        raise_unless_duplicate(error)
+        connections.raise_unless_duplicate(error)
         if session is not None:
             raise Superseded("An event of the batch is in the inbox already.") from error
 
@@ -155,7 +153,7 @@ def advance(
         try:
             collection.insert_many(new, ordered=False, session=session)
         except BulkWriteError as error:
-            raise_unless_duplicate(error)
+            connections.raise_unless_duplicate(error)
             raise Superseded() from error
     for (known, last), ids in steps.items():
         moved = collection.update_many(
@@ -202,11 +200,3 @@ def passed(subscriber: str, deliveries: Sequence[Delivery]) -> list[Delivery]:
 def last_of(deliveries: Iterable[Delivery]) -> dict[str, int]:
     """The highest sequence number of each aggregate among `deliveries`, which are in order."""
     return {one.aggregate_id: one.sequence for one in deliveries}
-
-
-def raise_unless_duplicate(error: BulkWriteError) -> None:
-    """Let pass that documents were there already; and nothing else."""
-    details: Any = error.details
-    errors = [*details["writeErrors"], *details["writeConcernErrors"]]
-    if any(one["code"] != DUPLICATE_KEY for one in errors):
-        raise error

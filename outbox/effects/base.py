@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from threading import current_thread, main_thread
 from typing import Any, NoReturn
@@ -31,6 +31,11 @@ class Result:
     #: Not tried: behind one of those, or it was time to stop.
     left: list[Delivery] = field(default_factory=list)
     blocked: set[str] = field(default_factory=set)
+
+    def leave(self, delivery: Delivery) -> None:
+        """Don't try this one, nor those behind it."""
+        self.left.append(delivery)
+        self.blocked.add(delivery.aggregate_id)
 
 
 class Notes:
@@ -70,6 +75,12 @@ class Notes:
         handled = sum(map(self._is_handled, done))
         self._counts["handled"] += handled
         self._counts["passed over"] += len(done) - handled
+
+    def keep(self, done: Sequence[Delivery]) -> None:
+        """Write the notes where no transaction holds them together with the effect."""
+        if done:
+            self.take(done)
+            self.taken(done)
 
     def are_stale(self, events: Sequence[Delivery]) -> bool:
         """Whether somebody else has moved a cursor of these events' aggregates."""
@@ -154,6 +165,17 @@ class EffectRunner(ABC):
                 raise
             # Else it would end the thread, and nobody would read the stream any more.
             raise RuntimeError(f"The handler raised {error!r}.") from error
+
+    def several(self, delivery: Delivery, kinds: tuple[type[Any], ...], wanted: str) -> list[Any]:
+        """What the handler returns for this event, as a list: nothing but such `kinds`."""
+        returned = self.call(delivery)
+        if returned is None:
+            return []
+        found = list(returned) if isinstance(returned, list | tuple | Generator) else [returned]
+        for one in found:
+            if not isinstance(one, kinds):
+                self.refuse(one, delivery, wanted)
+        return found
 
     def refuse(self, returned: Any, delivery: Delivery, wanted: str) -> NoReturn:
         """A handler has returned what nobody can do anything with. Raises `MessagingError`."""

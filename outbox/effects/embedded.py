@@ -1,6 +1,6 @@
 """The embedded effect: the aggregate that a command changes remembers the event, in one write."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 
 from outbox import context
 from outbox.breaker import Breaker
@@ -34,8 +34,7 @@ class Embedded(EffectRunner):
         result, done = Result(), list[Delivery]()
         for delivery in deliveries:
             if delivery.aggregate_id in result.blocked or not go_on():
-                result.left.append(delivery)
-                result.blocked.add(delivery.aggregate_id)
+                result.leave(delivery)
                 continue
             try:
                 if self.wants(delivery):
@@ -46,9 +45,10 @@ class Embedded(EffectRunner):
                 continue
             done.append(delivery)
             if len(done) == CHUNK:
-                self._note(notes, done)
+                # Dying here: delivered again, and refused by the documents that remember them.
+                notes.keep(done)
                 done = []
-        self._note(notes, done)
+        notes.keep(done)
         return result
 
     def _send(self, delivery: Delivery) -> None:
@@ -69,17 +69,5 @@ class Embedded(EffectRunner):
         self.succeeded()
 
     def _commands(self, delivery: Delivery) -> list[Command]:
-        returned = self.call(delivery)
-        several = returned if isinstance(returned, list | tuple | Generator) else [returned]
-        commands = [] if returned is None else list(several)
-        for one in commands:
-            if not isinstance(one, Command):
-                wanted = "an embedded handler returns a command, several, or None."
-                self.refuse(one, delivery, wanted)
-        return commands
-
-    def _note(self, notes: Notes, done: Sequence[Delivery]) -> None:
-        if done:
-            # Dying here: delivered again, and refused by the documents that remember the events.
-            notes.take(done)
-            notes.taken(done)
+        wanted = "an embedded handler returns a command, several, or None."
+        return self.several(delivery, (Command,), wanted)

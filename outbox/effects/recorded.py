@@ -20,15 +20,14 @@ class Recorded(EffectRunner):
         result, passed = Result(), list[Delivery]()
         for delivery in deliveries:
             if delivery.aggregate_id in result.blocked or not go_on():
-                result.left.append(delivery)
-                result.blocked.add(delivery.aggregate_id)
+                result.leave(delivery)
             elif not self.wants(delivery):
                 passed.append(delivery)
             else:
                 # What was passed over needs no notes of its own until there is something to note.
                 self._one([*passed, delivery], notes, result)
                 passed = []
-        self._note(passed, notes)
+        notes.keep(passed)
         return result
 
     def _one(self, deliveries: list[Delivery], notes: Notes, result: Result) -> None:
@@ -42,14 +41,9 @@ class Recorded(EffectRunner):
         except Exception as error:
             # Any exception: it is the handler's, and the policy for it is the consumer's.
             self.failed(result, delivery, error)
-            self._note(passed, notes)
+            notes.keep(passed)
         else:
             # Dying here: the letter is sent, and is sent again when the event is delivered again.
-            self._note(deliveries, notes)
+            notes.keep(deliveries)
             self._unnoted.discard(delivery.event_id)
             self.succeeded()
-
-    def _note(self, done: list[Delivery], notes: Notes) -> None:
-        if done:
-            notes.take(done)
-            notes.taken(done)

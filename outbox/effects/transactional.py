@@ -1,7 +1,7 @@
 """The transactional effect: what handlers write and the inbox's notes are one transaction."""
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -43,8 +43,7 @@ class Transactional(EffectRunner):
         result, prepared, going_on = Result(), list[Prepared](), go_on()
         for delivery in deliveries:
             if delivery.aggregate_id in result.blocked or not going_on:
-                result.left.append(delivery)
-                result.blocked.add(delivery.aggregate_id)
+                result.leave(delivery)
                 continue
             if len(prepared) % 20 == 19:
                 going_on = go_on()
@@ -70,14 +69,8 @@ class Transactional(EffectRunner):
         """What a projection's handler wants written for this event; raises what it raises."""
         if not self.subscriber.is_projection or not self.wants(delivery):
             return []
-        returned = self.call(delivery)
-        several = returned if isinstance(returned, list | tuple | Generator) else [returned]
-        operations = [] if returned is None else list(several)
-        for one in operations:
-            if not isinstance(one, OPERATIONS):
-                wanted = "a projection's handler returns write operations (pymongo.UpdateOne …)."
-                self.refuse(one, delivery, wanted)
-        return operations
+        wanted = "a projection's handler returns write operations (pymongo.UpdateOne …)."
+        return self.several(delivery, OPERATIONS, wanted)
 
     def _write(
         self,

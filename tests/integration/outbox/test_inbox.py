@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from pymongo.errors import BulkWriteError
 
-from outbox import inbox, indexes
+from outbox import connections, inbox, indexes
 from outbox.delivery import read
 from outbox.errors import Superseded
 from tests.integration.outbox.consuming import Stage, add, event, json
@@ -70,11 +70,11 @@ def test_only_a_duplicate_is_passed_over():
         errors = [{"code": code} for code in codes]
         return BulkWriteError({"writeErrors": errors, "writeConcernErrors": list(concerns)})
 
-    inbox.raise_unless_duplicate(refused([11000, 11000]))
+    connections.raise_unless_duplicate(refused([11000, 11000]))
     for error in (
         refused([11000, 2]),
         refused([11000], [{"code": 64}]),
         refused([], [{"code": 64}]),
     ):
         with pytest.raises(BulkWriteError):
-            inbox.raise_unless_duplicate(error)
+            connections.raise_unless_duplicate(error)
