@@ -38,6 +38,11 @@ class Settings:
     SWEEP_TIME: float = 20.0
     #: How long dispatched messages are kept in the archive; None keeps none.
     RETENTION: timedelta | None = timedelta(days=7)
+    #: How long entries are kept on the streams that every group has acknowledged; None trims nothing.
+    STREAM_RETENTION: timedelta | None = timedelta(days=7)
+    #: What Redis must have done before messages count as published: {"replicas": 1} or {"aof": 1},
+    #: or both; None takes its answer for it.
+    REDIS_DURABILITY: dict[str, int] | None = None
     #: Topics that are spread over several streams: {"orders": {"partitions": 4}}.
     TOPICS: dict[str, Any] = {}  # noqa: RUF012 - read, never changed
     #: Seconds of the first retry of a message that the broker refused, or a subscriber's handler;
@@ -45,6 +50,12 @@ class Settings:
     BACKOFF: float = 1.0
     #: Seconds that a retry waits at most.
     BACKOFF_MAX: float = 300.0
+    #: Failed attempts from which on a pending message is stuck: it is alerted on, and still tried.
+    STUCK_AFTER: int = 10
+    #: Messages that may wait in one document; a command that would exceed it is `OutboxFull`.
+    MAX_PENDING: int = 1000
+    #: Bytes that a document may grow to with the messages in it; MongoDB's own limit is 16 MiB.
+    MAX_DOCUMENT_SIZE: int = 15_000_000
     #: Ids of handled commands and events that a document remembers.
     HANDLED: int = 100
     #: Answers to repeatable commands that a document remembers.

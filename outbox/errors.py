@@ -16,9 +16,11 @@ OutboxError
 ├── UnreadableEvent            what lies on the stream is no event, or of an unknown version
 ├── ProcessDied                an event's last attempt ended with the process
 ├── GapPassed                  an event came when others had gone on without it
+├── NoSuchMessage              none of this id is pending: published, or discarded
 ├── NoSuchDeadLetter           none has this id, or it has been dealt with
 ├── Superseded                 another consumer has taken over; this one gives up its batch
 ├── RebuildRefused             a read model can't be rebuilt now, and wasn't changed
+├── OutboxFull                 too much waits in the document: the relay must catch up first
 ├── StoreUnavailable           MongoDB can't be reached or doesn't answer in time
 ├── MissingIndex               the relay's index isn't there yet
 ├── TransactionGivenUp         a transaction failed as often as it may be tried
@@ -103,6 +105,10 @@ class GapPassed(OutboxError):
     """This event came after its subscriber had gone on without it."""
 
 
+class NoSuchMessage(OutboxError):
+    """No pending message has this id: it has been published, or discarded."""
+
+
 class NoSuchDeadLetter(OutboxError):
     """There is no dead letter with this id that could be acted on."""
 
@@ -113,6 +119,10 @@ class Superseded(OutboxError):
 
 class RebuildRefused(OutboxError):
     """This read model can't be rebuilt; nothing was changed."""
+
+
+class OutboxFull(OutboxError):
+    """Too much waits in this aggregate's document to be published; nothing was stored."""
 
 
 class StoreUnavailable(OutboxError):

@@ -1,10 +1,14 @@
 """Signals: what happens to events on their way, for whoever wants to be told (`django.dispatch`).
 
-Sent in the process in which it happens, with `sender` the name of the subscriber. A receiver that
-raises is logged and changes nothing.
+Sent in the process in which it happens, with `sender` the name of the subscriber unless another is
+named below. A receiver that raises is logged and changes nothing.
 """
 
 from django.dispatch import Signal
+
+#: A pending message has failed for the OUTBOX_STUCK_AFTER-th time: `message` (an `Envelope`, or
+#: None if it can't be read), `attempts`, `error`. The sender is the collection's name.
+message_stuck = Signal()
 
 #: An event has become a dead letter: `dead_letter_id`, `delivery` (None if unreadable), `error`.
 dead_lettered = Signal()

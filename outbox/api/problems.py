@@ -37,6 +37,7 @@ STATUSES: dict[type[Any], int] = {
     errors.StaleVersion: 412,
     errors.DomainError: 422,
     errors.MessageIdReused: 422,
+    errors.OutboxFull: 503,
     errors.StoreUnavailable: 503,
 }
 
