@@ -38,7 +38,7 @@ class Settings:
     SWEEP_TIME: float = 20.0
     #: How long dispatched messages are kept in the archive; None keeps none.
     RETENTION: timedelta | None = timedelta(days=7)
-    #: How long entries are kept on the streams that every group has acknowledged; None trims nothing.
+    #: How long entries stay on the streams once every group has acknowledged them; None: for good.
     STREAM_RETENTION: timedelta | None = timedelta(days=7)
     #: What Redis must have done before messages count as published: {"replicas": 1} or {"aof": 1},
     #: or both; None takes its answer for it.
