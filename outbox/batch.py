@@ -4,6 +4,7 @@ Three requests to MongoDB, whatever it holds: one find, one insert into the arch
 """
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from outbox import backoff, clock, dispatched, document
+from outbox import backoff, clock, connections, dispatched, document, signals
 from outbox.conf import conf
 from outbox.document import Document, relaying
 from outbox.envelope import Envelope
@@ -79,9 +80,14 @@ def read(documents: Collection[Document], partition: int) -> Batch:
 
 def put_off_blocked(documents: Collection[Document], batch: Batch) -> None:
     """Let the blocked documents wait for their first message, so that they aren't found again."""
-    for stored in batch.blocked:
-        first = relaying.pending(stored)[0]
-        _put_off(documents, stored["_id"], first["event_id"], until=first["due_at"])
+    connections.update_each(
+        documents,
+        [
+            relaying.postpone(stored["_id"], entries, until=entries[0]["due_at"])
+            for stored in batch.blocked
+            for entries in [relaying.pending(stored)]
+        ],
+    )
 
 
 def settle(documents: Collection[Document], batch: Batch, outcomes: list[Outcome]) -> int:
@@ -99,16 +105,17 @@ def settle(documents: Collection[Document], batch: Batch, outcomes: list[Outcome
         if conf.RETENTION is not None:
             _archive(documents, envelopes)
         _pull(documents, batch, envelopes)
-    away: BrokerUnavailable | None = None
-    for stored, outcome, flaw in zip(batch.documents, outcomes, batch.flaws, strict=True):
-        error = outcome.error or flaw
-        if isinstance(error, PublishError):
-            _refused(documents, relaying.pending(stored)[outcome.published], stored["_id"], error)
-        elif error is not None:
-            away = error
-    if away is not None:
-        # Nobody's fault, nobody's attempt: all that is left stays due.
-        raise away
+    refusals = [
+        (stored["_id"], relaying.pending(stored)[outcome.published :], error)
+        for stored, outcome, flaw in zip(batch.documents, outcomes, batch.flaws, strict=True)
+        if isinstance(error := outcome.error or flaw, PublishError)
+    ]
+    if refusals:
+        _refused(documents, refusals)
+    for outcome in outcomes:
+        if isinstance(outcome.error, BrokerUnavailable):
+            # Nobody's fault, nobody's attempt: all that is left stays due.
+            raise outcome.error
     return len(envelopes)
 
 
@@ -140,34 +147,45 @@ def _pull(documents: Collection[Document], batch: Batch, envelopes: list[Envelop
 
 
 def _refused(
-    documents: Collection[Document], entry: Document, aggregate_id: str, error: PublishError
+    documents: Collection[Document], refusals: list[tuple[str, list[Document], PublishError]]
 ) -> None:
-    """Count the attempt of the message that was refused, and put it off."""
-    attempts = entry.get("attempts", 0) + 1
-    logger.warning(
-        "Publishing failed, attempt %s: %s",
-        attempts,
-        error,
-        extra={
-            "action": "publish",
-            "event_id": entry.get("event_id"),
-            "aggregate_id": aggregate_id,
-            "topic": entry.get("topic"),
-            "attempt": attempts,
-        },
-    )
-    until = horizon(documents) + timedelta(seconds=backoff.delay(attempts))
-    _put_off(documents, aggregate_id, entry.get("event_id"), until, failure=str(error))
-
-
-def _put_off(
-    documents: Collection[Document],
-    aggregate_id: str,
-    first: str | None,
-    until: datetime,
-    failure: str | None = None,
-) -> None:
-    # Read again: the document may have been given more messages, and they must wait as well.
-    now = documents.find_one({"_id": aggregate_id}, relaying.DUE)
-    if now and any(entry.get("event_id") == first for entry in relaying.pending(now)[:1]):
-        documents.update_one(*relaying.postpone(now, until, failure))
+    """Count an attempt of each document's first message that is left, and let all of them wait."""
+    now, put_off = horizon(documents), []
+    told: Counter[tuple[int, str]] = Counter()
+    for aggregate_id, left, error in refusals:
+        attempts = left[0].get("attempts", 0) + 1
+        is_stuck = attempts == conf.STUCK_AFTER
+        if is_stuck:
+            signals.message_stuck.send_robust(
+                documents.name,
+                message=relaying.envelope_or_none(aggregate_id, left[0]),
+                attempts=attempts,
+                error=error,
+            )
+        alike = (logging.ERROR if is_stuck else logging.WARNING, str(error))
+        told[alike] += 1
+        logger.log(
+            # Who can't publish to a topic can't publish anything to it: one line says so.
+            alike[0] if told[alike] == 1 else logging.DEBUG,
+            "Publishing to %s failed%s, attempt %s of %s: %s",
+            left[0].get("topic"),
+            ", and is stuck" if is_stuck else "",
+            attempts,
+            aggregate_id,
+            error,
+            extra={
+                "action": "stuck" if is_stuck else "publish",
+                "collection": documents.name,
+                "event_id": left[0].get("event_id"),
+                "aggregate_id": aggregate_id,
+                "topic": left[0].get("topic"),
+                "attempt": attempts,
+            },
+        )
+        until = now + timedelta(seconds=backoff.delay(attempts))
+        put_off.append(relaying.postpone(aggregate_id, left, until, failure=str(error)))
+    for (level, error_text), times in told.items():
+        if times > 1:
+            logger.log(level, "And %s more in the same way: %s", times - 1, error_text)
+    # Dying here: these attempts aren't counted, and come again at once.
+    connections.update_each(documents, put_off)

@@ -1,4 +1,4 @@
-"""The circuit breaker: lets a subscriber rest while what its handlers need is away.
+"""The circuit breaker: lets a subscriber rest while what its handlers need is away; and the relay.
 
 After Nygard, "Release It!"; the states and the counting are pybreaker's.
 """
@@ -22,27 +22,35 @@ from outbox.conf import conf
 
 logger = logging.getLogger(__name__)
 
+#: Seconds after which an outage that goes on is told again.
+REMIND_AFTER = 60.0
+
 
 class Breaker(CircuitBreakerListener):
-    """Open after `OUTBOX_BREAKER_FAILURES` failures in a row, for `OUTBOX_BREAKER_RESET` seconds.
+    """Open after so many `failures` in a row, and then for `rest` seconds.
 
-    Then one event may try: if that works the breaker closes, else it is open for as long again.
+    By default `OUTBOX_BREAKER_FAILURES` and `OUTBOX_BREAKER_RESET`. Then one may try: if that works
+    the breaker closes, else it is open for as long again. `name` is the subscriber's, or "relay".
     """
 
-    def __init__(self, subscriber: str) -> None:
+    def __init__(
+        self, name: str, *, failures: int | None = None, rest: float | None = None
+    ) -> None:
         self._opened = 0.0
+        self._told = 0.0
+        self._rest = rest
         self._last_error: Exception | None = None
         self._breaker = CircuitBreaker(
-            name=subscriber,
-            fail_max=conf.BREAKER_FAILURES,
-            reset_timeout=conf.BREAKER_RESET,
+            name=name,
+            fail_max=failures or conf.BREAKER_FAILURES,
+            reset_timeout=self.rest,
             listeners=[self],
             throw_new_error_on_trip=False,
         )
 
     @property
     def state(self) -> str:
-        """Closed, open or half-open: that one event may try."""
+        """Closed, open or half-open: that one may try."""
         found: str = self._breaker.current_state
         return found
 
@@ -51,12 +59,17 @@ class Breaker(CircuitBreakerListener):
         return self.state == STATE_CLOSED
 
     @property
+    def rest(self) -> float:
+        """Seconds that it is open."""
+        return conf.BREAKER_RESET if self._rest is None else self._rest
+
+    @property
     def rests_for(self) -> float:
-        """Seconds until an event may try; 0 if one may now."""
+        """Seconds until one may try; 0 if one may now."""
         if self.state != STATE_OPEN:
             return 0.0
         # By the monotonic clock: a host's clock that is put back must not prolong it.
-        return max(0.0, self._opened + conf.BREAKER_RESET - time.monotonic())
+        return max(0.0, self._opened + self.rest - time.monotonic())
 
     def let_one_try(self) -> None:
         """Half-open it: what is reported next decides."""
@@ -81,17 +94,21 @@ class Breaker(CircuitBreakerListener):
         """Called by pybreaker."""
         log = {"action": "breaker", "subscriber": cb.name, "state": new_state.name}
         if new_state.name == STATE_OPEN:
-            self._opened = time.monotonic()
+            self._opened = now = time.monotonic()
             again = old_state is not None and old_state.name == STATE_HALF_OPEN
-            logger.log(
-                logging.WARNING if again else logging.ERROR,
-                "%s rests for %s s, its circuit breaker is open: %s, the last with %r",
-                cb.name,
-                conf.BREAKER_RESET,
-                "another try failed" if again else f"{cb.fail_max} failures in a row",
-                self._last_error,
-                extra=log,
-            )
+            failures = f"{cb.fail_max} failures in a row" if cb.fail_max > 1 else "a failure"
+            if not again or now >= self._told + REMIND_AFTER:
+                self._told = now
+                logger.log(
+                    logging.WARNING if again else logging.ERROR,
+                    "%s rests, its circuit breaker is open, and tries again every %s s: %s, the "
+                    "last with %r",
+                    cb.name,
+                    self.rest,
+                    "it still fails" if again else failures,
+                    self._last_error,
+                    extra=log,
+                )
         elif new_state.name == STATE_CLOSED:
             logger.warning("%s works again, its circuit breaker is closed.", cb.name, extra=log)
         signals.breaker_changed.send_robust(cb.name, state=new_state.name)

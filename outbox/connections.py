@@ -5,13 +5,13 @@ client and never shares a socket with its parent.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import redis
-from pymongo import MongoClient, WriteConcern
+from pymongo import MongoClient, UpdateOne, WriteConcern
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import (
@@ -30,6 +30,9 @@ from outbox.conf import conf
 from outbox.errors import MissingIndex, StoreUnavailable
 
 Document = dict[str, Any]
+
+#: A filter and the update for what it finds.
+Update = tuple[Document, Document]
 
 DUPLICATE_KEY = 11000
 
@@ -75,6 +78,20 @@ def store_errors() -> Iterator[None]:
         if "hint provided" in str(error):
             raise MissingIndex from error
         raise
+
+
+def is_in_process() -> bool:
+    """Whether the store is mongomock, which lacks much of what a server can do."""
+    return conf.MONGODB_URI.startswith("mongomock://")
+
+
+def update_each(documents: Collection[Document], updates: Sequence[Update]) -> None:
+    """Update one document by each of `updates`, independently and in one request."""
+    if is_in_process():  # its bulk_write doesn't fit the pymongo of today
+        for one in updates:
+            documents.update_one(*one)
+    elif updates:
+        documents.bulk_write([UpdateOne(*one) for one in updates], ordered=False)
 
 
 def raise_unless_duplicate(error: BulkWriteError) -> None:

@@ -117,7 +117,7 @@ class Consumer:
                 # Nothing of what is in hand has been acknowledged: who took over has it.
                 logger.info("%s was superseded on %s.", self.subscriber.name, self.stream)
             except (StoreUnavailable, BrokerUnavailable) as error:
-                outages.began(error)
+                outages.consumers.began(error)
             except Exception:
                 # Any exception: a thread that ended here would leave its stream to nobody.
                 logger.exception("%s failed on %s", self.subscriber.name, self.stream)
@@ -151,7 +151,7 @@ class Consumer:
                     # Its read model is being swapped, or whoever was at it has just died.
                     return
                 self._take_over()
-                outages.ended()
+                outages.consumers.ended()
                 while not self._stopping.is_set() and self.lease.keep():
                     if not self._consume(block=0 if once else BLOCK) and once:
                         break

@@ -9,7 +9,7 @@ from pymongo import IndexModel
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from outbox import connections, dead_letters, deferred, dispatched, document, inbox
+from outbox import connections, dead_letters, deferred, discarded, dispatched, document, inbox
 from outbox.conf import conf
 from outbox.subscriber import Subscriber
 
@@ -22,6 +22,7 @@ BUILDING = 3600.0
 #: The outbox's own collections, and the indexes of each.
 OWN = {
     dispatched.COLLECTION: dispatched.INDEXES,
+    discarded.COLLECTION: discarded.INDEXES,
     inbox.ENTRIES: inbox.INDEXES,
     deferred.COLLECTION: deferred.INDEXES,
     dead_letters.COLLECTION: dead_letters.INDEXES,
@@ -58,6 +59,7 @@ def _expiries() -> list[tuple[str, str, str, timedelta]]:
     found = [(inbox.ENTRIES, inbox.TTL_INDEX, "handled_at", conf.INBOX_RETENTION)]
     if (retention := conf.RETENTION) is not None:
         found.append((dispatched.COLLECTION, dispatched.TTL_INDEX, "dispatched_at", retention))
+        found.append((discarded.COLLECTION, discarded.TTL_INDEX, "discarded_at", retention))
         # Only those that are closed have the field.
         found.append((dead_letters.COLLECTION, dead_letters.TTL_INDEX, "closed_at", retention))
     return found

@@ -1,4 +1,4 @@
-"""Outages: MongoDB or Redis being away, told once for all the consumers of a process."""
+"""Outages: MongoDB or Redis being away, told once for all the threads of a process."""
 
 import logging
 import time
@@ -9,29 +9,38 @@ logger = logging.getLogger(__name__)
 #: Seconds after which an outage that goes on is told again.
 REMIND_AFTER = 60.0
 
-_lock = Lock()
-_since: float | None = None
-_told: float | None = None
+
+class Outages:
+    """Those that keep `who` of this process waiting."""
+
+    def __init__(self, who: str) -> None:
+        self._who = who
+        self._lock = Lock()
+        self._since: float | None = None
+        self._told: float | None = None
+
+    def began(self, error: Exception) -> None:
+        """One of them has met with `error`, and waits."""
+        now = time.monotonic()
+        with self._lock:
+            self._since = self._since or now
+            if self._told is not None and now < self._told + REMIND_AFTER:
+                return
+            self._told = now
+        logger.warning("%s wait, nothing is lost: %s", self._who, error, extra={"action": "outage"})
+
+    def ended(self) -> None:
+        """One of them has got on again."""
+        with self._lock:
+            since, self._since, self._told = self._since, None, None
+        if since is not None:
+            logger.warning(
+                "%s go on after %.0f s.",
+                self._who,
+                time.monotonic() - since,
+                extra={"action": "outage"},
+            )
 
 
-def began(error: Exception) -> None:
-    """A consumer has met with `error`, and waits."""
-    global _since, _told
-    now = time.monotonic()
-    with _lock:
-        _since = _since or now
-        if _told is not None and now < _told + REMIND_AFTER:
-            return
-        _told = now
-    logger.warning("Consumers wait, nothing is lost: %s", error, extra={"action": "outage"})
-
-
-def ended() -> None:
-    """A consumer has got on again."""
-    global _since, _told
-    with _lock:
-        since, _since, _told = _since, None, None
-    if since is not None:
-        logger.warning(
-            "Consumers go on after %.0f s.", time.monotonic() - since, extra={"action": "outage"}
-        )
+consumers = Outages("Consumers")
+relays = Outages("Relays")

@@ -5,14 +5,17 @@ documents: each batch is one find, one pipeline to the broker and one update. At
 dies between publishing and pulling is published again, with the same id and sequence number.
 """
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import TypeVar
 
 from pymongo.collection import Collection
 
 from outbox import batch, connections, publishers
+from outbox.breaker import Breaker
 from outbox.conf import conf
 from outbox.document import Document, relaying
 from outbox.errors import BrokerUnavailable, StoreUnavailable
@@ -21,17 +24,30 @@ from outbox.publishers.base import Publisher
 
 T = TypeVar("T")
 
+#: Seconds that a process's relays leave a broker alone that was away: short, so that they go on
+#: soon after it is back, and at full speed.
+REST = 1.0
+
 
 class Relay:
     """Relays the messages of one collection.
 
     Any number of relays may run at once, in threads, processes and hosts: a partition is worked on
     by one at a time, and what another one holds is left to it.
+
+    A broker that is away burns nobody's attempts. It opens the circuit breaker that all relays of
+    this process share: they look at nothing and try nothing until it lets them, a second later.
     """
 
     def __init__(self, collection: str, *, publisher: Publisher | None = None) -> None:
         self.collection = collection
         self._publisher = publisher or publishers.configured()
+        self._breaker = _new_breaker() if publisher else _breaker(conf.PUBLISHER, os.getpid())
+
+    @property
+    def rests_for(self) -> float:
+        """Seconds until the broker, which was away, is tried again; 0 if nothing is known of it."""
+        return self._breaker.rests_for
 
     def sweep(self) -> int:
         """Publish what is due in every partition; the number of messages published.
@@ -40,6 +56,7 @@ class Relay:
         `StoreUnavailable` or `MissingIndex`; all that is not published then stays pending.
         """
         ends = time.monotonic() + conf.SWEEP_TIME
+        self._refuse_to_disturb()
         with connections.store_errors():
             partitions = list(self._due_partitions())
         # Relays that start at the same moment shouldn't queue up at the same partition.
@@ -48,7 +65,12 @@ class Relay:
 
     def sweep_partition(self, partition: int) -> int:
         """Publish what is due in one partition, otherwise as `sweep`."""
+        self._refuse_to_disturb()
         return self._sweep(partition, time.monotonic() + conf.SWEEP_TIME)
+
+    def _refuse_to_disturb(self) -> None:
+        if rest := self.rests_for:
+            raise BrokerUnavailable(f"The broker was away; it is tried again in {rest:.1f} s.")
 
     def _sweep(self, partition: int, ends: float) -> int:
         published = 0
@@ -76,11 +98,22 @@ class Relay:
             if not lease.keep():
                 break
             if found.groups:
-                outcomes = self._publisher.publish(found.groups)
-                published += batch.settle(self._documents, found, outcomes)
+                published += self._publish(found)
             batch.put_off_blocked(self._documents, found)
             if not found.full:
                 break
+        return published
+
+    def _publish(self, found: batch.Batch) -> int:
+        self._breaker.let_one_try()
+        try:
+            outcomes = self._publisher.publish(found.groups)
+            published = batch.settle(self._documents, found, outcomes)
+        except BrokerUnavailable as error:
+            self._breaker.failed(error)
+            raise
+        if not self._breaker.is_closed:
+            self._breaker.succeeded()
         return published
 
     def _due_partitions(self) -> Iterator[int]:
@@ -106,6 +139,15 @@ class Relay:
 def sweep_all(relays: Iterable[Relay]) -> int:
     """Let each relay sweep; the number of messages published. Raises as `Relay.sweep` does."""
     return _each(relays, lambda relay: relay.sweep())
+
+
+@cache
+def _breaker(publisher: str, pid: int) -> Breaker:
+    return _new_breaker()
+
+
+def _new_breaker() -> Breaker:
+    return Breaker("relay", failures=1, rest=REST)
 
 
 def _each(things: Iterable[T], sweep: Callable[[T], int]) -> int:

@@ -93,13 +93,14 @@ class DocumentRepository(ABC, Generic[A]):
         """Store a new aggregate and its messages: one insert, all or nothing.
 
         Raises `AggregateAlreadyExists`, or `AlreadyHandled` if it was this very message that
-        stored it.
+        stored it; `OutboxFull` for more messages than may wait in a document.
         """
         fields, messages = self._fields(aggregate), self._messages(aggregate)
         with connections.store_errors():
             documents = self._documents
             at = clock.now(documents.database)
             new, after = saving.insert(aggregate.id, fields, messages, at, context.current())
+            saving.refuse_if_full(aggregate.id, fields, new["outbox"]["pending"])
 
             def insert(session: Session) -> None:
                 try:
@@ -118,7 +119,8 @@ class DocumentRepository(ABC, Generic[A]):
     def save(self, aggregate: A) -> None:
         """Store what changed and the new messages: one update, all or nothing.
 
-        Raises `ConcurrencyError` if somebody saved the aggregate since it was loaded.
+        Raises `ConcurrencyError` if somebody saved the aggregate since it was loaded; `OutboxFull`
+        if so much waits in the document that there is no room for more.
         """
         if aggregate.stored is None:
             raise ValueError(f"{aggregate.id} was neither loaded nor added here: use add().")
@@ -129,13 +131,16 @@ class DocumentRepository(ABC, Generic[A]):
             update, after = saving.update(
                 aggregate.version, aggregate.stored, fields, messages, at, context.current()
             )
-            guard = saving.guard(aggregate.id, aggregate.version)
+            pushed = saving.pushed(update)
+            saving.refuse_if_full(aggregate.id, {}, pushed)  # no document would take so many
+            guard = saving.guard(aggregate.id, aggregate.version, pushed)
 
             def change(session: Session) -> None:
                 # Never a replace: the relay may have pulled messages since the load, and a replace
                 # would bring them back.
                 result = documents.update_one(guard, update, session=session)
                 if result.matched_count == 0:
+                    self._refuse_if_full(aggregate, pushed)
                     raise ConcurrencyError(
                         f"{aggregate.id} has changed since version {aggregate.version}."
                     )
@@ -209,6 +214,11 @@ class DocumentRepository(ABC, Generic[A]):
         if pending:
             # Dying here: the next sweep finds what this wake would have announced.
             wake(self.collection, after.partition)
+
+    def _refuse_if_full(self, aggregate: A, new: Sequence[Document]) -> None:
+        found = self._documents.find_one({"_id": aggregate.id})
+        if found is not None and saving.version_of(found) == aggregate.version:
+            saving.refuse_if_full(aggregate.id, found, new)
 
     def _refuse_repeat(self, aggregate_id: str) -> None:
         with connections.store_errors():

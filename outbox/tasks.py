@@ -9,7 +9,6 @@ CELERY_BEAT_SCHEDULE = {
 }
 """
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,34 +17,28 @@ from kombu import Producer
 from kombu.pools import producers
 from redis.exceptions import RedisError
 
+from outbox import outages
 from outbox import wake as announcement
 from outbox.conf import conf
 from outbox.discovery import relays
 from outbox.errors import BrokerUnavailable, StoreUnavailable
 from outbox.relay import Relay, sweep_all
 
-logger = logging.getLogger(__name__)
-
 
 @shared_task(name="outbox.tasks.sweep", ignore_result=True)
 def sweep() -> None:
     """Publish what is due in every collection. Safe to run at the same time as any other."""
-    try:
+    with _outages():
         sweep_all(relays())
-    except (BrokerUnavailable, StoreUnavailable) as error:
-        # All stays pending, and the next tick comes soon.
-        logger.warning("Sweep ended early: %s", error, extra={"action": "sweep"})
 
 
 @shared_task(name="outbox.tasks.sweep_partition", ignore_result=True)
 def sweep_partition(collection: str, partition: int) -> None:
     """Publish what is due in one partition: what a wake asks for."""
-    try:
+    with _outages():
         # Before the sweep: a commit from now on announces itself again, so none is missed.
         announcement.heard(collection, partition)
         Relay(collection).sweep_partition(partition)
-    except (BrokerUnavailable, StoreUnavailable, RedisError) as error:
-        logger.warning("Sweep ended early: %s", error, extra={"action": "sweep"})
 
 
 def wake(collection: str, partition: int) -> None:
@@ -63,6 +56,19 @@ def wake(collection: str, partition: int) -> None:
                 retry=False,
                 producer=producer,
             )
+
+
+@contextmanager
+def _outages() -> Iterator[None]:
+    """Let a sweep end early: all stays pending, and the next one comes soon."""
+    try:
+        yield
+    except BrokerUnavailable:
+        pass  # the relays' circuit breaker tells of it
+    except (StoreUnavailable, RedisError) as error:
+        outages.relays.began(error)
+    else:
+        outages.relays.ended()
 
 
 @contextmanager

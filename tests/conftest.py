@@ -129,8 +129,9 @@ def valkey(valkey_url, settings):
 
 
 def _broker(url, settings):
-    from outbox import connections
+    from outbox import connections, relay
 
+    relay._breaker.cache_clear()  # a test before may have left it open
     settings.OUTBOX_REDIS_URL = url
     settings.OUTBOX_PUBLISHER = "outbox.publishers.redis.RedisStreamPublisher"
     client = connections.redis_client()

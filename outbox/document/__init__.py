@@ -27,10 +27,18 @@ RESERVED = frozenset({"_id", "version", "outbox"})
 #: costs the same at any size, and pulling the last message takes the entry away.
 DUE_INDEX = "outbox_due"
 
+#: Holds only documents whose first message has failed: counting those costs nothing for the rest.
+FAILED_INDEX = "outbox_failed"
+
 INDEXES = [
     IndexModel(
         [("outbox.partition", 1), ("outbox.pending.due_at", 1)],
         name=DUE_INDEX,
         partialFilterExpression={"outbox.pending.due_at": {"$exists": True}},
-    )
+    ),
+    IndexModel(
+        [("outbox.pending.attempts", 1)],
+        name=FAILED_INDEX,
+        partialFilterExpression={"outbox.pending.attempts": {"$exists": True}},
+    ),
 ]

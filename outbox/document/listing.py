@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from bson import MinKey
 
-from outbox.conf import conf
+from outbox import connections
 from outbox.document import Document
 
 #: Says the same as the partial index, so that the server may use it.
@@ -19,7 +19,7 @@ def waiting(partitions: Iterable[int]) -> Document:
     """
     # With `$exists` the server fetches before it merges, and then, since `pending` is an array,
     # merges in the wrong order (MongoDB 6.0.5). mongomock has no index, and doesn't know MinKey.
-    in_process = conf.MONGODB_URI.startswith("mongomock://")
+    in_process = connections.is_in_process()
     anything = {"$exists": True} if in_process else {"$gte": MinKey()}
     return {
         "$or": [

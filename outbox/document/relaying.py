@@ -1,9 +1,10 @@
 """Relaying: finding the messages that are due in documents, and taking them out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from outbox.connections import Update
 from outbox.document import Document
 from outbox.envelope import Envelope
 from outbox.errors import PublishError
@@ -18,6 +19,9 @@ def due(now: datetime, partition: int | None = None, passing: Iterable[int] = ()
 #: What the relay reads of a document, and what it reads only to see if there is one.
 DUE = {"outbox.pending": 1}
 PARTITION = {"outbox.partition": 1}
+
+#: What is read of a document with a failed message.
+FAILED = {"outbox.partition": 1, "outbox.pending.event_id": 1, "outbox.pending.attempts": 1}
 
 
 def partition(document: Document) -> int:
@@ -63,7 +67,15 @@ def envelope(aggregate_id: str, entry: Document) -> Envelope:
     )
 
 
-def pull(aggregate_ids: list[str], event_ids: list[str]) -> tuple[Document, Document]:
+def envelope_or_none(aggregate_id: str, entry: Document) -> Envelope | None:
+    """The envelope of one pending message; None if nobody here wrote it and nobody can read it."""
+    try:
+        return envelope(aggregate_id, entry)
+    except (KeyError, TypeError):
+        return None
+
+
+def pull(aggregate_ids: list[str], event_ids: list[str]) -> Update:
     """Filter and update that take published messages out of their documents, however often run."""
     return (
         {"_id": {"$in": aggregate_ids}},
@@ -72,23 +84,54 @@ def pull(aggregate_ids: list[str], event_ids: list[str]) -> tuple[Document, Docu
 
 
 def postpone(
-    document: Document, until: datetime, failure: str | None = None
-) -> tuple[Document, Document]:
+    aggregate_id: str, left: Sequence[Document], until: datetime, failure: str | None = None
+) -> Update:
     """Filter and update that let a document's messages wait until its first is due again.
 
     With `failure`, the first has just failed: its attempt is counted. All those behind it are put
     off with it; else their due times would bring the document back at once, to no end but to
-    stand in the way of others. Does nothing if the first is no longer the first.
+    stand in the way of others. `left` is what is in the document, as far as is known: one that
+    has been added since brings it back once. Does nothing if the first is no longer the first.
     """
-    entries = pending(document)
     sets: Document = {}
     if failure is not None:
         sets = {"outbox.pending.0.last_error": failure}
-        sets["outbox.pending.0.attempts"] = entries[0].get("attempts", 0) + 1
+        sets["outbox.pending.0.attempts"] = left[0].get("attempts", 0) + 1
     return (
-        {"_id": document["_id"], "outbox.pending.0.event_id": entries[0].get("event_id")},
+        {"_id": aggregate_id, "outbox.pending.0.event_id": left[0].get("event_id")},
         {
             **({"$set": sets} if sets else {}),
-            "$max": {f"outbox.pending.{i}.due_at": until for i in range(len(entries))},
+            "$max": {f"outbox.pending.{i}.due_at": until for i in range(len(left))},
         },
     )
+
+
+def failed(attempts: int) -> Document:
+    """The filter for documents with a message that has failed at least so often."""
+    return {"outbox.pending.attempts": {"$gte": attempts}}
+
+
+def release(
+    aggregate_id: str, entries: Sequence[Document], now: datetime, more: Document | None = None
+) -> Update:
+    """Filter and update that make a document's messages due, as if they had never been tried.
+
+    And set what is in `more` as well. Does nothing if the first is no longer the first.
+    """
+    sets = {f"outbox.pending.{i}.due_at": now for i in range(len(entries))} | (more or {})
+    unsets = {f"outbox.pending.{i}.attempts": "" for i in range(len(entries))}
+    return (
+        {"_id": aggregate_id, "outbox.pending.0.event_id": entries[0].get("event_id")},
+        {"$set": sets, "$unset": unsets},
+    )
+
+
+def tombstone(position: int) -> Document:
+    """What is set in the message at `position` to make a tombstone of it: id and number stay."""
+    entry = f"outbox.pending.{position}"
+    return {f"{entry}.payload": "null", f"{entry}.metadata.discarded": True}
+
+
+def is_tombstone(entry: Document) -> bool:
+    """Whether it stands in for a message that was discarded."""
+    return bool(entry.get("metadata", {}).get("discarded", False))

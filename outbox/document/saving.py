@@ -7,10 +7,11 @@ from zlib import crc32
 
 from bson import encode
 
+from outbox import connections
 from outbox.conf import conf
 from outbox.context import MessageContext, new_id
 from outbox.document import Document
-from outbox.errors import AlreadyHandled, MessageIdReused, NotAdoptable
+from outbox.errors import AlreadyHandled, MessageIdReused, NotAdoptable, OutboxFull
 from outbox.mapping import Outgoing
 
 #: What loading an aggregate leaves with the server.
@@ -105,10 +106,43 @@ def insert(
     return {"_id": aggregate_id, "version": 1, **fields, "outbox": outbox}, after
 
 
-def guard(aggregate_id: str, version: int) -> Document:
-    """The filter that lets a save through only if nobody has saved since `version`."""
+def guard(aggregate_id: str, version: int, new: Sequence[Document] = ()) -> Document:
+    """The filter that lets a save through only if nobody has saved since `version`.
+
+    And only if there is room for the `new` messages: a broker that is away for longer than that
+    must be told of in time, and not by the server's refusal of a document of over 16 MiB.
+    """
     # A document that was never saved through the outbox has no version; 0 stands for that.
-    return {"_id": aggregate_id, "version": version or {"$in": [None, 0]}}
+    where: Document = {"_id": aggregate_id, "version": version or {"$in": [None, 0]}}
+    if new:
+        where[f"outbox.pending.{conf.MAX_PENDING - len(new)}"] = {"$exists": False}
+    if new and not connections.is_in_process():  # mongomock knows neither this nor a limit
+        size = {"$bsonSize": "$$ROOT"}
+        where["$expr"] = {"$lte": [size, conf.MAX_DOCUMENT_SIZE - _size(new)]}
+    return where
+
+
+def pushed(update: Document) -> list[Document]:
+    """The new messages of an update."""
+    found: list[Document] = update.get("$push", {}).get("outbox.pending", {}).get("$each", [])
+    return found
+
+
+def refuse_if_full(aggregate_id: str, document: Document, new: Sequence[Document]) -> None:
+    """Raise `OutboxFull` if a document, as it is stored, has no room for the `new` messages."""
+    if not new:
+        return
+    waiting = len(document.get("outbox", {}).get("pending", ()))
+    if waiting + len(new) > conf.MAX_PENDING:
+        what = f"OUTBOX_MAX_PENDING is {conf.MAX_PENDING}"
+    elif len(encode(document)) + _size(new) > conf.MAX_DOCUMENT_SIZE:
+        what = f"OUTBOX_MAX_DOCUMENT_SIZE is {conf.MAX_DOCUMENT_SIZE} bytes"
+    else:
+        return
+    raise OutboxFull(
+        f"{aggregate_id} has no room for {len(new)} more messages beside the {waiting} that wait "
+        f"to be published ({what}): is the relay running, and the broker there?"
+    )
 
 
 def update(
@@ -159,6 +193,10 @@ def answered(document: Document, message_id: str) -> Document | None:
         if answer["id"] == message_id:
             return {"_id": document["_id"], "version": answer["version"], **answer["fields"]}
     return None
+
+
+def _size(messages: Sequence[Document]) -> int:
+    return len(encode({"pending": messages}))
 
 
 def _encoded(fields: Document) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from pymongo.client_session import ClientSession
 from outbox import context, inbox
 from outbox.breaker import Breaker
 from outbox.delivery import Delivery
-from outbox.errors import MessagingError, Superseded, UnreadableEvent
+from outbox.errors import MessagingError, OutboxFull, Superseded, UnreadableEvent
 from outbox.lease import Lease
 from outbox.subscriber import Subscriber
 from outbox.upcasting import Upcaster, event_of
@@ -196,7 +196,8 @@ class EffectRunner(ABC):
         """
         if isinstance(error, Superseded):
             raise error
-        away = isinstance(error, self.subscriber.unavailable)
+        # A document that is full has room again once the relay has caught up.
+        away = isinstance(error, (*self.subscriber.unavailable, OutboxFull))
         if away:
             result.away.append(delivery)
         else:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pymongo.errors import AutoReconnect
 
-from outbox import batch, clock, document
+import outbox.relay
+from outbox import batch, clock, dispatched, document, signals
 from outbox.context import MessageContext
 from outbox.document import relaying, saving
 from outbox.envelope import to_json
@@ -334,6 +335,128 @@ def test_a_broker_that_is_away_burns_nobodys_attempts(mongo, repository):
     assert len(entries) == 2
     assert not any("attempts" in entry for entry in entries)
     assert Lease(mongo, f"relay:notes:{saving.partition_of('a')}", 1).acquire()
+
+
+class Switched(InMemoryPublisher):
+    """A broker that can be away."""
+
+    away = False
+    asked = 0
+
+    def publish(self, groups):
+        self.asked += 1
+        if self.away:
+            raise BrokerUnavailable()
+        return super().publish(groups)
+
+
+def test_relays_leave_a_broker_alone_that_was_away_and_go_on_at_full_speed_when_it_is_back(
+    mongo, repository, settings, commands, monkeypatch
+):
+    monkeypatch.setattr("outbox.relay.REST", 0.3)
+    settings.OUTBOX_PARTITIONS, settings.OUTBOX_BATCH = 1, 100
+    fill(repository, mongo, 1000)
+    publisher = Switched()
+    publisher.away = True
+    relay = Relay("notes", publisher=publisher)
+    with pytest.raises(BrokerUnavailable):
+        relay.sweep()
+    commands.clear()
+    for _ in range(3):
+        with pytest.raises(BrokerUnavailable, match="is tried again in"):
+            relay.sweep()
+        with pytest.raises(BrokerUnavailable, match="is tried again in"):
+            relay.sweep_partition(0)
+    assert publisher.asked == 1
+    assert not commands.events
+    time.sleep(relay.rests_for)
+    with pytest.raises(BrokerUnavailable):
+        relay.sweep()
+    assert publisher.asked == 2
+    publisher.away = False
+    time.sleep(relay.rests_for)
+    assert relay.sweep() == 2000
+    # One batch after the other, no smaller than before.
+    assert publisher.asked <= 2 + 1000 / 100 + 1
+    assert relay.rests_for == 0
+
+
+def test_all_relays_of_a_process_share_what_is_known_of_the_broker(mongo, repository, settings):
+    outbox.relay._breaker.cache_clear()
+    settings.OUTBOX_PUBLISHER = "outbox.publishers.redis.RedisStreamPublisher"
+    write(repository, "a")
+    with pytest.raises(BrokerUnavailable, match="can't be reached"):
+        Relay("notes").sweep()
+    with pytest.raises(BrokerUnavailable, match="is tried again in"):
+        Relay("others").sweep()
+
+
+def test_an_outage_of_the_broker_is_told_once_and_its_end(mongo, repository, caplog, monkeypatch):
+    monkeypatch.setattr("outbox.relay.REST", 0.01)
+    changes = []
+
+    def note(sender, state, **_):
+        changes.append((sender, state))
+
+    signals.breaker_changed.connect(note)
+    publisher = Switched()
+    relay = Relay("notes", publisher=publisher)
+    write(repository, "a")
+    publisher.away = True
+    for _ in range(5):
+        with pytest.raises(BrokerUnavailable):
+            relay.sweep()
+        time.sleep(0.02)
+    publisher.away = False
+    assert relay.sweep() == 2
+    signals.breaker_changed.disconnect(note)
+    told = [record.message for record in caplog.records if record.name == "outbox.breaker"]
+    assert len(told) == 2
+    assert told[0].startswith("relay rests, its circuit breaker is open, and tries again every")
+    assert told[1] == "relay works again, its circuit breaker is closed."
+    assert changes[0] == ("relay", "open")
+    assert changes[-1] == ("relay", "closed")
+
+
+def test_500_refused_documents_take_one_request_more(
+    mongo, repository, publisher, settings, commands, monkeypatch, caplog
+):
+    monkeypatch.setattr("outbox.backoff.delay", lambda attempts: 60.0)
+    settings.OUTBOX_PARTITIONS = 1
+    fill(repository, mongo, 500)
+    publisher.refused.add("notes-internal")
+    commands.clear()
+    assert Relay("notes", publisher=publisher).sweep_partition(0) == 500
+    asked = [command for command, _ in commands.on("notes", dispatched.COLLECTION)]
+    # The last three: the next batch is empty, and so is the look after the lease is released.
+    assert asked == ["find", "insert", "update", "update", "find", "find"]
+    # And it is told in two lines.
+    told = [r for r in caplog.records if r.name == "outbox.batch" and r.levelname == "WARNING"]
+    assert len(told) == 2
+    assert told[1].message == "And 499 more in the same way: notes-internal is refused"
+
+
+def test_what_is_added_behind_a_message_that_is_just_refused_waits_for_it_as_well(
+    mongo, repository, publisher, monkeypatch
+):
+    monkeypatch.setattr("outbox.backoff.delay", lambda attempts: 60.0)
+    publisher.refused.add("notes")
+    write(repository, "a")
+    postpone = relaying.postpone
+
+    def late(*args, **more):
+        if repository.get("a").version == 1:
+            rewrite(repository, "a")
+        return postpone(*args, **more)
+
+    monkeypatch.setattr(relaying, "postpone", late)
+    relay = Relay("notes", publisher=publisher)
+    assert relay.sweep() == 0
+    entries = mongo["notes"].find_one()["outbox"]["pending"]
+    assert [entry.get("attempts") for entry in entries] == [1, None, None, None]
+    relay.sweep()
+    due = [entry["due_at"] for entry in mongo["notes"].find_one()["outbox"]["pending"]]
+    assert len(set(due)) == 1
 
 
 def test_what_was_published_before_the_broker_went_is_pulled(mongo, repository):

@@ -1,0 +1,187 @@
+"""Stuck messages: those that the broker refuses again and again, and what people can do about them.
+
+The relay drops nothing by itself: it goes on trying, less and less often. From its
+`OUTBOX_STUCK_AFTER`-th failure on a message is *stuck*, and counted here. `retry` has it tried at
+once; `discard` gives it up and lets a tombstone take its place, so that no consumer waits for its
+sequence number. Admin, API and commands call these functions.
+
+All raise `StoreUnavailable` and `MissingIndex`.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from outbox import clock, connections, discarded, document
+from outbox.conf import conf
+from outbox.discovery import collections
+from outbox.document import Document, relaying
+from outbox.errors import NoSuchMessage
+from outbox.wake import wake
+
+logger = logging.getLogger(__name__)
+
+#: Documents that are read and released at a time.
+PAGE = 500
+
+#: How often a document that changes meanwhile is read again.
+RERUNS = 20
+
+
+class Stuck(NamedTuple):
+    """A message that has failed, which those behind it in its document wait for."""
+
+    collection: str
+    aggregate_id: str
+    event_id: str | None
+    attempts: int
+
+
+def count(collection: str | None = None) -> int:
+    """How many messages are stuck."""
+    with connections.store_errors():
+        return sum(
+            connections.collection(name).count_documents(
+                relaying.failed(conf.STUCK_AFTER), hint=document.FAILED_INDEX
+            )
+            for name in _named(collection)
+        )
+
+
+def messages(collection: str | None = None, *, attempts: int | None = None) -> Iterator[Stuck]:
+    """The stuck messages, or all that have failed `attempts` times: with 1, whatever has failed."""
+    least = conf.STUCK_AFTER if attempts is None else attempts
+    with connections.store_errors():
+        for name in _named(collection):
+            for stored in _failed(name, least):
+                # It is the first: those behind it were never tried.
+                first = relaying.pending(stored)[0]
+                yield Stuck(name, stored["_id"], first.get("event_id"), first["attempts"])
+
+
+def retry(collection: str, aggregate_id: str, event_id: str, *, by: str = "") -> None:
+    """Have this message tried at once, and those that wait for it or that it waits for.
+
+    It counts as never tried. Doing it twice does no harm. Raises `NoSuchMessage` if it isn't
+    pending: it was published meanwhile, or never was there.
+    """
+    _release(collection, aggregate_id, event_id, lambda at, entry, now: None)
+    logger.warning(
+        "%s has %s of %s %s tried again.",
+        by or "Somebody",
+        event_id,
+        collection,
+        aggregate_id,
+        extra=_log("retry", collection, aggregate_id, event_id, by),
+    )
+
+
+def retry_all(collection: str | None = None, *, attempts: int | None = None, by: str = "") -> int:
+    """Have all that `messages` names tried at once; how many that were.
+
+    Two requests for 500 of them, so that a long outage of the broker's memory or rights is over
+    as soon as it is mended.
+    """
+    least, released = conf.STUCK_AFTER if attempts is None else attempts, 0
+    with connections.store_errors():
+        for name in _named(collection):
+            documents = connections.collection(name)
+            while found := list(_failed(name, least, limit=PAGE)):
+                now = clock.now(documents.database)
+                # Released ones are no longer found, so this ends.
+                connections.update_each(
+                    documents,
+                    [relaying.release(one["_id"], relaying.pending(one), now) for one in found],
+                )
+                released += len(found)
+                for partition in {relaying.partition(one) for one in found}:
+                    wake(name, partition)
+    logger.warning(
+        "%s has %s messages tried again.",
+        by or "Somebody",
+        released,
+        extra={"action": "retry", "count": released, "by": by},
+    )
+    return released
+
+
+def discard(
+    collection: str, aggregate_id: str, event_id: str, *, reason: str, by: str = ""
+) -> None:
+    """Give this message up for good: a tombstone is published in its place.
+
+    The tombstone has the message's id, type and sequence number, the payload null, and
+    `"discarded": true` in its metadata. The message itself is kept with who gave it up and why,
+    in `outbox_discarded`, for `OUTBOX_RETENTION`. Doing it twice has one effect. Raises
+    `NoSuchMessage` if it isn't pending: it was published meanwhile, or never was there.
+    """
+
+    def bury(position: int, entry: Document, now: datetime) -> Document | None:
+        if relaying.is_tombstone(entry):
+            return None
+        # Dying after this: it is recorded and still pending; to be discarded again.
+        discarded.keep(collection, aggregate_id, entry, at=now, by=by, reason=reason)
+        return relaying.tombstone(position)
+
+    _release(collection, aggregate_id, event_id, bury)
+    logger.warning(
+        "%s has given up %s of %s %s: %s",
+        by or "Somebody",
+        event_id,
+        collection,
+        aggregate_id,
+        reason,
+        extra=_log("discard", collection, aggregate_id, event_id, by),
+    )
+
+
+def _release(
+    collection: str,
+    aggregate_id: str,
+    event_id: str,
+    change: Callable[[int, Document, datetime], Document | None],
+) -> None:
+    """Make the messages of a document due now; `change` says what else becomes of this one."""
+    with connections.store_errors():
+        documents = connections.collection(collection)
+        for _ in range(RERUNS):
+            stored = documents.find_one({"_id": aggregate_id}, relaying.DUE | relaying.PARTITION)
+            entries = relaying.pending(stored) if stored else []
+            ids = [entry.get("event_id") for entry in entries]
+            if stored is None or event_id not in ids:
+                break
+            position, now = ids.index(event_id), clock.now(documents.database)
+            sets = change(position, entries[position], now)
+            where, update = relaying.release(aggregate_id, entries, now, sets)
+            # Not if the relay has pulled some meanwhile: the positions have changed.
+            if documents.update_one(where, update).matched_count:
+                wake(collection, relaying.partition(stored))
+                return
+    raise NoSuchMessage(
+        f"{event_id} isn't pending in {collection} {aggregate_id}: it has been published, or was "
+        "never there."
+    )
+
+
+def _failed(collection: str, attempts: int, limit: int = 0) -> Iterable[Document]:
+    """Documents with a failed message; of their messages what `release` needs."""
+    return (
+        connections.collection(collection)
+        .find(relaying.failed(attempts), relaying.FAILED, limit=limit, batch_size=PAGE)
+        .hint(document.FAILED_INDEX)
+    )
+
+
+def _named(collection: str | None) -> list[str]:
+    return collections() if collection is None else [collection]
+
+
+def _log(action: str, collection: str, aggregate_id: str, event_id: str, by: str) -> Document:
+    return {
+        "action": action,
+        "collection": collection,
+        "aggregate_id": aggregate_id,
+        "event_id": event_id,
+        "by": by,
+    }

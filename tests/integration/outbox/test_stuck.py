@@ -1,0 +1,306 @@
+"""Stuck messages: what fails again and again is told of, retried and discarded."""
+
+import json
+import logging
+
+import pytest
+
+from outbox import clock, discarded, document, signals, stuck
+from outbox.document import relaying
+from outbox.errors import NoSuchMessage
+from outbox.publishers.memory import InMemoryPublisher
+from outbox.relay import Relay
+from tests import notes
+from tests.integration.outbox.consuming import child, drain, eventually, projection, seen
+from tests.notes import Note
+
+
+@pytest.fixture(autouse=True)
+def _notes(monkeypatch, settings):
+    monkeypatch.setattr(stuck, "collections", lambda: ["notes"])
+    monkeypatch.setattr("outbox.backoff.delay", lambda attempts: 60.0)
+    settings.OUTBOX_STUCK_AFTER = 2
+
+
+@pytest.fixture
+def publisher():
+    return InMemoryPublisher()
+
+
+@pytest.fixture
+def relay(publisher):
+    return Relay("notes", publisher=publisher)
+
+
+@pytest.fixture
+def alerts():
+    found = []
+
+    def note(sender, **said):
+        found.append((sender, said["message"], said["attempts"], str(said["error"])))
+
+    signals.message_stuck.connect(note)
+    yield found
+    signals.message_stuck.disconnect(note)
+
+
+@pytest.fixture(params=["mongo", "mongomock"])
+def store(request, settings):
+    """The stores that the functions are for; the relay's index is on both."""
+    if request.param == "mongo":
+        return request.getfixturevalue("mongo")
+    from outbox import connections, indexes
+
+    settings.OUTBOX_MONGODB_DATABASE = request.node.name
+    indexes.ensure_indexes(["notes"])
+    return connections.database()
+
+
+def write(*ids):
+    for id in ids:
+        note = Note(id)
+        note.write("hello")
+        notes.repository().add(note)
+
+
+def fail(relay, times):
+    for _ in range(times):
+        relay.sweep()
+        documents = relay._documents
+        for found in list(documents.find()):
+            due = {f"outbox.pending.{i}.due_at": clock.now(documents.database) for i in range(2)}
+            if found["outbox"]["pending"]:
+                documents.update_one({"_id": found["_id"]}, {"$set": due})
+
+
+def pending(store, id="a"):
+    return store["notes"].find_one({"_id": id})["outbox"]["pending"]
+
+
+def test_a_message_is_stuck_once_it_has_failed_so_often_and_that_is_told_once(
+    mongo, relay, publisher, alerts, caplog
+):
+    publisher.refused.add("notes")
+    write("a", "b")
+    fail(relay, 1)
+    assert (stuck.count(), alerts) == (0, [])
+    fail(relay, 3)
+    assert stuck.count() == stuck.count("notes") == 2
+    assert sorted((sender, m.aggregate_id, n, error) for sender, m, n, error in alerts) == [
+        ("notes", "a", 2, "notes is refused"),
+        ("notes", "b", 2, "notes is refused"),
+    ]
+    told = [r for r in caplog.records if r.levelno == logging.ERROR]
+    # Both in one line, if they are in one partition.
+    assert {(r.action, r.topic, r.attempt) for r in told if hasattr(r, "action")} == {
+        ("stuck", "notes", 2)
+    }
+    assert "failed, and is stuck, attempt 2 of" in caplog.text
+
+
+def test_what_is_stuck_is_tried_on_and_not_dropped(mongo, relay, publisher):
+    publisher.refused.add("notes")
+    write("a")
+    fail(relay, 5)
+    assert [entry["sequence"] for entry in pending(mongo)] == [1, 1]
+    publisher.refused.clear()
+    assert relay.sweep() == 2
+    assert stuck.count() == 0
+
+
+def test_stuck_messages_are_listed_and_so_is_what_has_failed_at_all(store, relay, publisher):
+    publisher.refused.add("notes")
+    write("a")
+    fail(relay, 2)
+    write("b")
+    fail(relay, 1)
+    listed = list(stuck.messages())
+    event_id = pending(store)[0]["event_id"]
+    assert listed == [("notes", "a", event_id, 3)]
+    assert {one.aggregate_id for one in stuck.messages(attempts=1)} == {"a", "b"}
+    assert stuck.count() == 1
+
+
+def test_counting_and_listing_them_follow_an_index_that_holds_no_others(mongo, relay, publisher):
+    publisher.refused.add("notes-internal")
+    write(*(f"n{i}" for i in range(50)))
+    publisher.refused.clear()
+    relay.sweep()
+    write(*(f"w{i}" for i in range(50)))
+    publisher.refused.add("notes")
+    write("a")
+    fail(relay, 2)
+    mongo["notes"].update_many({"_id": {"$ne": "a"}}, {"$unset": {"outbox.pending.0.attempts": 1}})
+    explained = mongo.command(
+        "explain",
+        {"find": "notes", "filter": relaying.failed(2), "hint": document.FAILED_INDEX},
+        verbosity="executionStats",
+    )["executionStats"]
+    assert (explained["totalKeysExamined"], explained["totalDocsExamined"]) == (1, 1)
+
+
+def test_a_message_that_is_retried_is_tried_at_once_and_counts_as_never_tried(
+    store, relay, publisher
+):
+    publisher.refused.add("notes")
+    write("a")
+    relay.sweep()
+    relay.sweep()
+    entry = pending(store)[0]
+    assert entry["attempts"] == 1
+    publisher.refused.clear()
+    assert relay.sweep() == 0  # it waits
+    stuck.retry("notes", "a", entry["event_id"])
+    assert "attempts" not in pending(store)[0]
+    assert pending(store)[0]["last_error"] == "notes is refused"
+    stuck.retry("notes", "a", entry["event_id"])
+    assert relay.sweep() == 2
+
+
+def test_retrying_a_message_has_those_tried_that_it_waits_for(store, relay, publisher):
+    publisher.refused.add("notes")
+    write("a")
+    relay.sweep()
+    publisher.refused.clear()
+    stuck.retry("notes", "a", pending(store)[1]["event_id"])
+    assert relay.sweep() == 2
+
+
+def test_all_that_is_stuck_is_retried_in_two_requests_and_nothing_else(
+    mongo, relay, publisher, commands
+):
+    publisher.refused.add("notes")
+    write(*(f"n{i}" for i in range(20)))
+    fail(relay, 2)
+    write("a")
+    relay.sweep()
+    commands.clear()
+    # n0 to n19 have failed three times, by now, "a" once.
+    assert stuck.retry_all() == 20
+    assert commands.on("notes") == [("find", "notes"), ("update", "notes"), ("find", "notes")]
+    assert stuck.count() == 0
+    publisher.refused.clear()
+    assert relay.sweep() == 40
+    assert stuck.retry_all(attempts=1) == 1
+    assert relay.sweep() == 2
+
+
+def test_what_is_discarded_leaves_a_tombstone_with_its_id_and_number(store, relay, publisher):
+    publisher.refused.add("notes")
+    write("a")
+    fail(relay, 2)
+    event_id = pending(store)[0]["event_id"]
+    stuck.discard("notes", "a", event_id, reason="nobody wants it", by="kim")
+    assert stuck.count() == 0
+    publisher.refused.clear()
+    assert relay.sweep() == 2
+    found = json.loads(publisher.streams["notes"][0])
+    assert (found["eventId"], found["eventType"], found["sequenceNumber"]) == (
+        event_id,
+        "NotePublished",
+        1,
+    )
+    assert found["payload"] is None
+    assert found["metadata"]["discarded"] is True
+
+
+def test_what_is_discarded_is_kept_with_who_and_why_and_expires(store, relay, publisher):
+    publisher.refused.add("notes")
+    write("a")
+    relay.sweep()
+    entry = pending(store)[0]
+    stuck.discard("notes", "a", entry["event_id"], reason="nobody wants it", by="kim")
+    kept = store[discarded.COLLECTION].find_one()
+    assert kept["_id"] == entry["event_id"]
+    assert (kept["payload"], kept["metadata"]) == (entry["payload"], entry["metadata"])
+    assert (kept["discarded_by"], kept["reason"]) == ("kim", "nobody wants it")
+    assert (kept["aggregate_id"], kept["topic"], kept["sequence"]) == ("a", "notes", 1)
+    assert kept["attempts"] == 1
+    indexes = store[discarded.COLLECTION].index_information()
+    assert indexes[discarded.TTL_INDEX]["expireAfterSeconds"] == 7 * 24 * 3600
+
+
+def test_discarding_twice_has_one_effect(store, relay, publisher):
+    write("a")
+    event_id = pending(store)[0]["event_id"]
+    stuck.discard("notes", "a", event_id, reason="first", by="kim")
+    stuck.discard("notes", "a", event_id, reason="second", by="alex")
+    assert store[discarded.COLLECTION].find_one()["reason"] == "first"
+    assert store[discarded.COLLECTION].find_one()["payload"] != "null"
+    assert relay.sweep() == 2
+
+
+def test_a_message_behind_the_first_can_be_discarded(store, relay, publisher):
+    write("a")
+    stuck.discard("notes", "a", pending(store)[1]["event_id"], reason="no", by="kim")
+    assert relay.sweep() == 2
+    assert '"payload": null' in publisher.streams["notes-internal"][0]
+    assert '"payload": null' not in publisher.streams["notes"][0]
+
+
+@pytest.mark.parametrize("act", ["retry", "discard"])
+@pytest.mark.parametrize("ids", [("a", "published"), ("nobody", "published")])
+def test_what_is_no_longer_pending_is_refused_in_words(store, relay, act, ids):
+    write("a")
+    relay.sweep()
+    more = {"reason": "no"} if act == "discard" else {}
+    with pytest.raises(NoSuchMessage, match="published isn't pending in notes"):
+        getattr(stuck, act)("notes", *ids, **more)
+
+
+def test_no_message_is_touched_that_came_to_the_place_of_another(mongo, publisher, monkeypatch):
+    """The relay pulls between the look and the update: positions have changed."""
+    relay = Relay("notes", publisher=publisher)
+    write("a")
+    entries = pending(mongo)
+    release = relaying.release
+    calls = []
+
+    def late(*args):
+        if not calls:
+            relay.sweep()
+            again = notes.repository().get("a")
+            again.write("again")
+            notes.repository().save(again)
+        calls.append(args)
+        return release(*args)
+
+    monkeypatch.setattr(relaying, "release", late)
+    with pytest.raises(NoSuchMessage):
+        stuck.discard("notes", "a", entries[0]["event_id"], reason="no")
+    assert len(calls) == 1
+    assert not any(relaying.is_tombstone(entry) for entry in pending(mongo))
+
+
+def test_a_process_killed_while_it_discards_leaves_it_pending_and_it_is_discarded_again(
+    mongo, relay, publisher
+):
+    write("a")
+    event_id = pending(mongo)[0]["event_id"]
+    process = child(
+        f"""
+from outbox import stuck
+from outbox.document import relaying
+relaying.release = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+stuck.discard("notes", "a", {event_id!r}, reason="no", by="kim")
+"""
+    )
+    process.communicate()
+    assert process.returncode == -9
+    assert not relaying.is_tombstone(pending(mongo)[0])
+    assert mongo[discarded.COLLECTION].count_documents({}) == 1
+    stuck.discard("notes", "a", event_id, reason="no", by="alex")
+    assert relaying.is_tombstone(pending(mongo)[0])
+
+
+def test_consumers_go_on_behind_a_tombstone(mongo, redis, monkeypatch):
+    relay = Relay("notes")
+    write("a")
+    stuck.discard("notes", "a", pending(mongo)[0]["event_id"], reason="no")
+    note = notes.repository().get("a")
+    note.write("again")
+    notes.repository().save(note)
+    assert relay.sweep() == 4
+    counts = drain(projection())
+    assert counts["dead letters"] == 0
+    assert eventually(lambda: seen("a")) == [2]
