@@ -643,3 +643,36 @@ def test_a_document_with_more_messages_than_a_batch_holds_is_published_in_order(
         numbers[id].append(number)
     assert numbers == {"a": list(range(1, 14)), "b": list(range(1, 14)), "c": [1]}
     assert pending(mongo) == []
+
+
+def test_a_message_that_has_waited_for_years_and_failed_a_million_times_is_still_sent(
+    mongo, relay, repository, publisher
+):
+    write(repository, "a")
+    long_ago = clock.now(mongo) - timedelta(days=2000)
+    entry = {"due_at": long_ago, "occurred_at": long_ago, "attempts": 1_000_000}
+    sets = {f"outbox.pending.0.{name}": value for name, value in entry.items()}
+    mongo["notes"].update_one({}, {"$set": sets})
+    publisher.refused.add("notes")
+    relay.sweep()
+    waits = mongo["notes"].find_one()["outbox"]["pending"][0]["due_at"] - clock.now(mongo)
+    assert waits <= timedelta(seconds=301)
+    mongo["notes"].update_one({}, {"$set": {"outbox.pending.0.due_at": long_ago}})
+    publisher.refused.clear()
+    assert relay.sweep() == 2
+
+
+def test_no_clean_up_reaches_what_is_not_sent(mongo):
+    """Whatever expires is in collections that hold what was sent, handled or given up."""
+    expiring = {
+        name
+        for name in mongo.list_collection_names()
+        for index in mongo[name].index_information().values()
+        if "expireAfterSeconds" in index
+    }
+    assert expiring == {
+        "outbox_dispatched",
+        "outbox_discarded",
+        "outbox_inbox",
+        "outbox_dead_letters",
+    }
