@@ -16,7 +16,7 @@ from typing import NamedTuple
 from outbox import clock, connections, discarded, document
 from outbox.conf import conf
 from outbox.discovery import collections
-from outbox.document import Document, relaying
+from outbox.document import Document, listing, relaying
 from outbox.errors import NoSuchMessage
 from outbox.wake import wake
 
@@ -30,7 +30,7 @@ RERUNS = 20
 
 
 class Stuck(NamedTuple):
-    """A message that has failed, which those behind it in its document wait for."""
+    """A pending message, where it is, and how often it has failed."""
 
     collection: str
     aggregate_id: str
@@ -58,6 +58,23 @@ def messages(collection: str | None = None, *, attempts: int | None = None) -> I
                 # It is the first: those behind it were never tried.
                 first = relaying.pending(stored)[0]
                 yield Stuck(name, stored["_id"], first.get("event_id"), first["attempts"])
+
+
+def find(event_id: str) -> Stuck:
+    """The pending message of this id, failed or not. Raises `NoSuchMessage`.
+
+    Looks through all that is pending.
+    """
+    where = listing.WAITING | listing.pending_matches(event_id=event_id)
+    with connections.store_errors():
+        for name in collections():
+            documents = connections.collection(name)
+            cursor = documents.find(where, relaying.FAILED, limit=1).hint(document.DUE_INDEX)
+            for stored in cursor:
+                entries = {entry.get("event_id"): entry for entry in relaying.pending(stored)}
+                attempts = entries[event_id].get("attempts", 0)
+                return Stuck(name, stored["_id"], event_id, attempts)
+    raise NoSuchMessage(f"{event_id} isn't pending: it has been published, or was never there.")
 
 
 def retry(collection: str, aggregate_id: str, event_id: str, *, by: str = "") -> None:

@@ -1,8 +1,6 @@
 """Dead letters: list them, have them tried again, or give them up."""
 
-import getpass
 import json
-import os
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -11,6 +9,7 @@ from outbox import dead_letters
 from outbox.discovery import subscribers
 from outbox.envelope import timestamp
 from outbox.errors import MessagingError, OutboxError, StoreUnavailable, UnreadableEvent
+from outbox.management.operator import operator
 
 
 class Command(BaseCommand):
@@ -71,7 +70,7 @@ class Command(BaseCommand):
     def _act(self, ids: list[str], subscriber: str | None, **options: Any) -> None:
         if bool(ids) == options["all"]:
             raise CommandError("Name the ids to act on, or give --all.")
-        done, failed, by = 0, 0, _user()
+        done, failed, by = 0, 0, operator()
         chosen = ids or list(dead_letters.ids(subscriber))
         if options["dry_run"]:
             for letter_id in chosen:
@@ -102,11 +101,3 @@ class Command(BaseCommand):
             self.stdout.write(f"{done} {options['action']}ed")
         if failed:
             raise CommandError(f"{failed} could not be {options['action']}ed.")
-
-
-def _user() -> str:
-    """Who acts: a container's user may be a number without a name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
