@@ -37,7 +37,7 @@ class Command(BaseCommand):
                 self._show(found)
                 return
             self.stdout.write(
-                f"{stuck.retry_all(attempts=attempts, by=operator())} are tried again"
+                f"{stuck.retry_all(attempts=attempts, by=operator())} to be tried at once"
             )
             return
         found, failed = [], 0
@@ -53,7 +53,7 @@ class Command(BaseCommand):
         if dry_run:
             self._show(found)
         else:
-            self.stdout.write(f"{len(found)} are tried again")
+            self.stdout.write(f"{len(found)} to be tried at once")
         if failed:
             raise CommandError(f"{failed} could not be tried again.")
 

@@ -50,7 +50,7 @@ def first(mongo, id):
 
 def test_all_that_failed_is_tried_again(refused):
     assert refused.sweep() == 0
-    assert run("outbox_retry", "--all") == ("2 are tried again\n", "", None)
+    assert run("outbox_retry", "--all") == ("2 to be tried at once\n", "", None)
     assert refused.sweep() == 4
 
 
@@ -61,7 +61,7 @@ def test_only_what_is_stuck_is_tried_again(refused, mongo, settings):
         f"would retry {first(mongo, 'a')['event_id']} of notes a, which has failed 10 times\n"
         "1 would be tried again\n"
     )
-    assert run("outbox_retry", "--stuck")[0] == "1 are tried again\n"
+    assert run("outbox_retry", "--stuck")[0] == "1 to be tried at once\n"
     assert refused.sweep() == 2
 
 
@@ -69,7 +69,7 @@ def test_one_is_tried_again_by_its_id(refused, mongo):
     event_id = first(mongo, "b")["event_id"]
     assert "1 would be tried again" in run("outbox_retry", event_id, "--dry-run")[0]
     assert refused.sweep() == 0
-    assert run("outbox_retry", event_id)[0] == "1 are tried again\n"
+    assert run("outbox_retry", event_id)[0] == "1 to be tried at once\n"
     assert refused.sweep() == 2
 
 
