@@ -16,10 +16,12 @@ class OutboxConfig(AppConfig):
     def ready(self) -> None:
         from outbox.checks import check_settings, check_topics, check_transactions
         from outbox.discovery import messaging
+        from outbox.durability_check import check_durability
 
         checks.register(check_settings)
         checks.register(check_topics)
         checks.register(check_transactions)
+        checks.register(check_durability, deploy=True)
         post_migrate.connect(create_indexes, sender=self, dispatch_uid="outbox.create_indexes")
         messaging()
 

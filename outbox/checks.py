@@ -5,9 +5,18 @@ outbox.E002  a setting has a value that can't work
 outbox.E003  a dotted path can't be imported
 outbox.E004  a handler within a save needs transactions, and the server has none
 outbox.E005  a handler within a save that no repository was given: it would never run
+outbox.E006  Redis keeps nothing (--deploy, as all of Redis')
+outbox.E007  Redis deletes streams when its memory is full
+outbox.E008  OUTBOX_REDIS_DURABILITY asks for what this Redis doesn't do
 outbox.W001  a setting that the outbox doesn't know
 outbox.W002  a subscriber needs transactions, and the server has none
 outbox.W003  the server couldn't be asked if it has transactions
+outbox.W004  Redis couldn't be asked what a crash would lose
+outbox.W005  Redis makes snapshots at most
+outbox.W006  Redis writes its append-only file to the disk once a second
+outbox.W007  Redis leaves it to the system when its append-only file gets to the disk
+outbox.W008  "aof" is asked for, and WAITAOF answers too early
+outbox.W009  a Redis without its replicas takes messages
 outbox.I001  a topic is subscribed to that no app here publishes to
 """
 
@@ -33,6 +42,7 @@ DOTTED_PATHS = ("PUBLISHER", "ENVELOPE", "WAKE")
 # Not BREAKER_RESET: a breaker that closes at once protects nobody.
 MAY_BE_ZERO = ("BACKOFF", "BACKOFF_MAX", "HANDLED", "ANSWERS", "GAP_TIMEOUT", "WAKE_PAUSE")
 GAP_POLICIES = ("hold", "pass")
+DURABILITY = ("replicas", "aof")
 
 #: Seconds that the server is given to say whether it has transactions.
 PATIENCE = 2.0
@@ -57,6 +67,8 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             messages.append(Error(text, id="outbox.E002"))
         elif name == "TOPICS":
             messages.extend(_topics(value))
+        elif name == "REDIS_DURABILITY" and value is not None:
+            messages.extend(_durability(value))
         elif name in DOTTED_PATHS and value is not None:
             messages.extend(_importable(name, value))
     return messages
@@ -150,6 +162,17 @@ def _topics(topics: dict[Any, Any]) -> Iterator[CheckMessage]:
         else:
             continue
         yield Error(f"OUTBOX_TOPICS can't work: {reason}.", id="outbox.E002")
+
+
+def _durability(wanted: dict[Any, Any]) -> Iterator[CheckMessage]:
+    reasons = ["it is empty: None asks for nothing"] if not wanted else []
+    for name, number in wanted.items():
+        if name not in DURABILITY:
+            reasons.append(f"{name!r} is not {' or '.join(DURABILITY)}")
+        elif not _is(number, int) or number < 1:
+            reasons.append(f"{name} is {number!r}, and not a number from 1 on")
+    for reason in reasons:
+        yield Error(f"OUTBOX_REDIS_DURABILITY can't work: {reason}.", id="outbox.E002")
 
 
 def _unknown(known: dict[str, Any]) -> Iterator[CheckMessage]:

@@ -22,3 +22,8 @@ gap_timed_out = Signal()
 
 #: A circuit breaker has changed to `state`: "open", "half-open" or "closed".
 breaker_changed = Signal()
+
+#: A group has not acknowledged an entry of `stream` for longer than OUTBOX_STREAM_RETENTION:
+#: `oldest` (the entry's id), `age` (its seconds), `pending` (read and not acknowledged). Once an
+#: hour; the sender is the group's name.
+group_behind = Signal()

@@ -1,4 +1,4 @@
-"""Celery tasks: the sweep on beat, and the wake. The only module that imports Celery.
+"""Celery tasks: sweep and trim on beat, and the wake. The only module that imports Celery.
 
 CELERY_BEAT_SCHEDULE = {
     "outbox-sweep": {
@@ -6,18 +6,23 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 1.0,
         "options": {"expires": 1.0},   # a tick that had to wait is not needed any more
     },
+    "outbox-trim": {
+        "task": "outbox.tasks.trim",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
 }
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from celery import current_app, shared_task
 from kombu import Producer
 from kombu.pools import producers
 from redis.exceptions import RedisError
 
-from outbox import outages
+from outbox import outages, trimming
 from outbox import wake as announcement
 from outbox.conf import conf
 from outbox.discovery import relays
@@ -39,6 +44,14 @@ def sweep_partition(collection: str, partition: int) -> None:
         # Before the sweep: a commit from now on announces itself again, so none is missed.
         announcement.heard(collection, partition)
         Relay(collection).sweep_partition(partition)
+
+
+@shared_task(name="outbox.tasks.trim", ignore_result=True)
+def trim() -> None:
+    """Trim the streams. Safe to run at the same time as any other."""
+    # The relays tell when Redis is away, and in a minute this is done again.
+    with suppress(BrokerUnavailable):
+        trimming.trim()
 
 
 def wake(collection: str, partition: int) -> None:
