@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint bench lock clean
+.PHONY: help setup demo serve test faults lint bench audit lock clean
 
 BIN := .venv/bin
 
@@ -21,12 +21,18 @@ serve: setup  ## Run everything, without demo data (PORT=8001 for another port).
 test: setup  ## Run all tests, against real servers that they start and stop.
 	@$(BIN)/pytest
 
+faults: setup  ## Kill, stop, cut off and fill up everything, long: about 200 kills and half an hour.
+	@FAULTS=long $(BIN)/pytest tests/faults
+
 lint: setup  ## Check style, types and the direction of imports.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@DJANGO_DEBUG=1 $(BIN)/mypy && $(BIN)/lint-imports
 
 bench: setup  ## Measure the relay against its floor, and what a save costs.
 	@$(BIN)/python -m benchmarks
+
+audit: setup  ## Look up known vulnerabilities of what is locked; without a network, say so.
+	@$(BIN)/python .ci/audit.py
 
 lock:  ## Resolve requirements-dev.txt anew; needs uv.
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --all-extras --group dev \

@@ -4,7 +4,13 @@ DJANGO_SECRET_KEY         required unless DJANGO_DEBUG is on
 DJANGO_DEBUG              1 to turn it on
 DJANGO_ALLOWED_HOSTS      comma-separated; default localhost,127.0.0.1
 DJANGO_DATABASE           path of the SQLite file that keeps users, sessions and tokens
-DJANGO_ANONYMOUS_ACCESS   names of API views open to anyone, comma-separated; default none
+DJANGO_ANONYMOUS_ACCESS   names of API views open to anyone, comma-separated; default none. Views of
+                          orders, opened so, give anyone all orders: for trials only
+DJANGO_WRITE_RATE         requests that write, a user and process, "60/min" by default; empty: any
+DJANGO_INSECURE_HTTP      1 to do without TLS: for a machine of one's own only (implied by DEBUG)
+DJANGO_BEHIND_PROXY       1 if a proxy ends TLS, and sets or removes X-Forwarded-Proto
+DJANGO_HSTS_SECONDS       how long browsers are to insist on TLS; default 3600, to be raised later
+DJANGO_HSTS_SUBDOMAINS    0 to leave subdomains, and browsers' preload lists, out of that
 DJANGO_EMAIL_BACKEND      dotted path; default: letters are written to the console
 DJANGO_EMAIL_HOST, DJANGO_EMAIL_PORT, DJANGO_EMAIL_HOST_USER, DJANGO_EMAIL_HOST_PASSWORD
 CELERY_BROKER_URL         default: OUTBOX_REDIS_URL
@@ -12,24 +18,45 @@ OUTBOX_MONGODB_URI, OUTBOX_MONGODB_DATABASE, OUTBOX_REDIS_URL
 """
 
 import os
+import re
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
+
+
+def _is_on(name: str, default: str = "") -> bool:
+    return os.environ.get(name, default).lower() in {"1", "true", "yes", "on"}
 
 
 def _list(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
 
 
+def _rate(name: str, default: str) -> str | None:
+    rate = os.environ.get(name, default)
+    if rate and not re.fullmatch("[0-9]+/(s|sec|m|min|h|hour|d|day)", rate):
+        raise ImproperlyConfigured(f'{name} is {rate!r}, and not like "60/min".')
+    return rate or None
+
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-DEBUG = os.environ.get("DJANGO_DEBUG", "").lower() in {"1", "true", "yes", "on"}
+DEBUG = _is_on("DJANGO_DEBUG")
 SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or ("only-for-debugging" if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured(
         "Set DJANGO_SECRET_KEY to a long random text (or DJANGO_DEBUG=1 on your own machine)."
     )
 ALLOWED_HOSTS = _list("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1")
+
+# Over TLS only, unless told otherwise.
+SECURE = not (DEBUG or _is_on("DJANGO_INSECURE_HTTP"))
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SECURE_HSTS_SECONDS = int(os.environ.get("DJANGO_HSTS_SECONDS", "3600")) if SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _is_on("DJANGO_HSTS_SUBDOMAINS", "1")
+if _is_on("DJANGO_BEHIND_PROXY"):
+    # Without such a proxy anyone could send this header.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -110,6 +137,18 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "URL_FORMAT_OVERRIDE": None,
     "EXCEPTION_HANDLER": "outbox.api.problems.exception_handler",
+    "DEFAULT_THROTTLE_CLASSES": ["outbox.api.throttling.WriteThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"write": _rate("DJANGO_WRITE_RATE", "60/min")},
+    # Whose write it is where a view is open to anyone: X-Forwarded-For is the client's own word.
+    "NUM_PROXIES": 0,
+}
+# In each process's own memory: what the throttle counts there needs no server that could be away.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        # Users who write at the same time; of more than that, it forgets some.
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
 }
 ANONYMOUS_ACCESS = _list("DJANGO_ANONYMOUS_ACCESS")
 
@@ -135,6 +174,8 @@ EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = "Orders <orders@shop.example.com>"
 # Stands in for a directory of customers.
 ORDERS_CUSTOMER_ADDRESS = "{customer_id}@customers.example.com"
+# What of a user is its customer id, by dotted path.
+ORDERS_CUSTOMER_ID_ATTRIBUTE = "username"
 
 OUTBOX_MONGODB_URI = os.environ.get("OUTBOX_MONGODB_URI", "mongodb://localhost:27017")
 OUTBOX_MONGODB_DATABASE = os.environ.get("OUTBOX_MONGODB_DATABASE", "outbox")
@@ -142,6 +183,7 @@ OUTBOX_REDIS_URL = os.environ.get("OUTBOX_REDIS_URL", "redis://localhost:6379/0"
 
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", OUTBOX_REDIS_URL)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # the worker must be there when the broker is back
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
@@ -150,8 +192,14 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 1.0,
         "options": {"expires": 1.0},
     },
+    "outbox-trim": {
+        "task": "outbox.tasks.trim",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
 }
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reporting.WithoutAddresses"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -6,11 +6,14 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from outbox.api.error_views import error_views, not_found
 
+# A page: it can't render the answer to OPTIONS.
+docs = SpectacularSwaggerView.as_view(url_name="schema", http_method_names=["get", "head"])
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("orders.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/docs/", docs, name="docs"),
     re_path("^api/", not_found),
 ]
 

@@ -21,14 +21,31 @@ def get_order(order_id: str) -> dict[str, Any]:
     return _shown(_found(OrderRepository.collection, order_id, "order"))
 
 
+def raise_unless_of(customer_id: str, order_id: str) -> None:
+    """Raise `AggregateNotFound` unless there is such an order of this customer's."""
+    wanted = {"_id": order_id, "customer_id": customer_id}
+    with connections.store_errors():
+        found = connections.database()[OrderRepository.collection].find_one(wanted, {"_id": 1})
+    if found is None:
+        raise AggregateNotFound(f"There is no order {order_id!r}.")
+
+
 def list_orders(
-    customer_id: str | None = None, status: str | None = None, cursor: str | None = None
+    customer_id: str | None = None,
+    status: str | None = None,
+    cursor: str | None = None,
+    *,
+    only_of: str | None = None,
 ) -> dict[str, Any]:
     """One page of orders, newest first: `results`, and in `next` the cursor of the page after it.
 
-    Orders placed meanwhile neither repeat nor hide others. Raises `InvalidCursor`,
-    `StoreUnavailable`.
+    With `only_of`, of all these only that customer's. Orders placed meanwhile neither repeat nor
+    hide others. Raises `InvalidCursor`, `StoreUnavailable`.
     """
+    if only_of is not None:
+        if customer_id not in (None, only_of):
+            return {"results": [], "next": None}
+        customer_id = only_of
     wanted: dict[str, Any] = {"customer_id": customer_id, "status": status}
     wanted = {field: value for field, value in wanted.items() if value is not None}
     found, after = page(OrderRepository.collection, wanted, cursor)

@@ -1,10 +1,8 @@
 """Views of the stock: what there is of a product, and setting it after a count."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
-from rest_framework.permissions import IsAdminUser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -14,6 +12,7 @@ from orders.domain import commands
 from outbox import AlreadyHandled
 from outbox.api import headers
 from outbox.api.headers import Idempotency
+from outbox.api.permissions import IsStaffUnlessOpened
 from outbox.api.schema import IF_MATCH, IF_NONE_MATCH, operation
 from outbox.api.validation import validated_body
 from outbox.discovery import bus
@@ -32,17 +31,15 @@ class CreatesToo(AutoSchema):
 
 
 class StockDetail(APIView):
-    """The stock of one product. Everyone who is let in may look; staff may set it."""
+    """The stock of one product, for staff."""
 
     schema = CreatesToo()
-
-    def get_permissions(self) -> Sequence[Any]:
-        return [IsAdminUser()] if self.request.method == "PUT" else super().get_permissions()
+    permission_classes = (IsStaffUnlessOpened,)
 
     @operation(
         "get_stock",
         "Get a product's stock",
-        "As it is now.",
+        "Staff only. As it is now.",
         answer=serializers.Stock,
         headers=ETAG,
         parameters=[IF_NONE_MATCH],

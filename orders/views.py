@@ -8,9 +8,9 @@ from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, extend_schema_view
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from orders import messaging, paging, queries, read_model, serializers
+from orders.access import CustomersView
 from orders.domain import commands
 from outbox import AlreadyHandled, Command
 from outbox.api import headers
@@ -24,13 +24,13 @@ ETAG = {"ETag": "The order's version."}
 CURSOR = OpenApiParameter("cursor", str, description="The `next` of the page before.")
 
 
-class Orders(APIView):
-    """All orders."""
+class Orders(CustomersView):
+    """All orders that the request may see."""
 
     @operation(
         "list_orders",
         "List orders",
-        "Newest first.",
+        "Newest first. Who isn't staff sees their own only.",
         answer=serializers.OrderPage,
         parameters=[
             OpenApiParameter("customer_id", str),
@@ -42,12 +42,14 @@ class Orders(APIView):
     def get(self, request: Request) -> Response:
         wanted = validated_query(serializers.ListParameters, request.query_params.dict())
         with _cursor_errors():
-            return Response(queries.list_orders(**wanted.fields()))
+            found = queries.list_orders(**wanted.fields(), only_of=self.acts_for)
+        return Response(found)
 
     @operation(
         "place_order",
         "Place an order",
-        "The order's items are those of the body, in the same order.",
+        "The order's items are those of the body, in the same order. Who isn't staff places "
+        "orders for themselves only.",
         body=serializers.PlaceOrderBody,
         answer=serializers.Order,
         status=201,
@@ -55,6 +57,7 @@ class Orders(APIView):
     )
     def post(self, request: Request) -> Response:
         body = validated_body(serializers.PlaceOrderBody, request)
+        self.raise_unless_for(body.customer_id)
         once = Idempotency.of(request, body)
         # The repeat of a request is about the same id, and so finds what the first one stored.
         command = commands.PlaceOrder(order_id=once.message_id, **body.fields())
@@ -62,7 +65,7 @@ class Orders(APIView):
         return _answer(order, 201, Location=reverse("order-detail", args=[order["order_id"]]))
 
 
-class OrderDetail(APIView):
+class OrderDetail(CustomersView):
     """One order."""
 
     @operation(
@@ -81,16 +84,17 @@ class OrderDetail(APIView):
         return _answer(order)
 
 
-class CustomerOrders(APIView):
+class CustomerOrders(CustomersView):
     """A customer's orders, from the read model."""
 
     @operation(
         "list_customer_orders",
         "List a customer's orders",
-        "Newest first, as current as the published events are; nobody's orders are none.",
+        "Newest first, as current as the published events are. Others' lists are found by staff "
+        "only; nobody's orders are none.",
         answer=serializers.CustomerOrderPage,
         parameters=[CURSOR],
-        problems=[400],
+        problems=[400, 404],
     )
     def get(self, request: Request, customer_id: str) -> Response:
         wanted = validated_query(serializers.PageParameters, request.query_params.dict())
@@ -98,7 +102,7 @@ class CustomerOrders(APIView):
             return Response(read_model.list_customer_orders(customer_id, **wanted.fields()))
 
 
-class OrderCommandView(APIView):
+class OrderCommandView(CustomersView):
     """One command on one order; a subclass says which, and what its body is."""
 
     command: ClassVar[type[commands.ChangeOrder]]

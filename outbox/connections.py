@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import redis
+from django.core.exceptions import ImproperlyConfigured
 from pymongo import MongoClient, UpdateOne, WriteConcern
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -18,6 +19,7 @@ from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
     ExecutionTimeout,
+    InvalidURI,
     NetworkTimeout,
     NotPrimaryError,
     PyMongoError,
@@ -114,20 +116,34 @@ def _mongo_client(uri: str, timeout: float, pid: int) -> MongoClient[Document]:
 
         in_process: MongoClient[Document] = mongomock.MongoClient(tz_aware=True)
         return in_process
-    return MongoClient(
-        uri,
-        tz_aware=True,
-        appname="outbox",
-        timeoutMS=round(timeout * 1000),
-        serverSelectionTimeoutMS=round(timeout * 500),
-    )
+    with _readable("OUTBOX_MONGODB_URI"):
+        return MongoClient(
+            uri,
+            tz_aware=True,
+            appname="outbox",
+            timeoutMS=round(timeout * 1000),
+            serverSelectionTimeoutMS=round(timeout * 500),
+        )
 
 
 @cache
 def _redis_client(url: str, timeout: float, pid: int) -> "redis.Redis":
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-    )
+    with _readable("OUTBOX_REDIS_URL"):
+        return redis.Redis.from_url(
+            url,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+
+@contextmanager
+def _readable(setting: str) -> Iterator[None]:
+    """Say which address can't be read, and not what is in it: a password, as like as not."""
+    try:
+        yield
+    except (ValueError, InvalidURI):
+        raise ImproperlyConfigured(
+            f"{setting} can't be read as an address: in user names and passwords, percent-encode "
+            "what isn't a letter or a digit."
+        ) from None

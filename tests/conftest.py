@@ -7,6 +7,7 @@ from pymongo import MongoClient, monitoring
 from redis import Redis
 
 from config import embedded
+from tests.e2e.running import running, stack_running  # noqa: F401 - fixtures, for e2e and faults
 
 
 class Commands(monitoring.CommandListener):
@@ -72,7 +73,7 @@ def _own_redis_is_empty():
     if url := OWN.get("OUTBOX_REDIS_URL"):
         with Redis.from_url(url) as client:
             if client.dbsize():
-                pytest.exit(f"The tests empty {url}, and it isn't empty: name another database.")
+                pytest.exit("The tests empty the OUTBOX_REDIS_URL, which isn't empty: name another.")
 
 
 @pytest.fixture(scope="module")

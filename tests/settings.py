@@ -3,6 +3,7 @@
 import os
 
 os.environ["DJANGO_SECRET_KEY"] = "only-for-tests"
+os.environ["DJANGO_INSECURE_HTTP"] = "1"
 
 from config.settings import *  # noqa: F403
 

@@ -25,7 +25,8 @@ class OrderCommand(Command, name="OrderCommand"):
 
 
 class PlaceOrder(OrderCommand, name="PlaceOrder"):
-    customer_id: str
+    #: Never empty: that is whose orders a user sees who is no customer.
+    customer_id: str = Field(min_length=1)
     currency: str
     lines: tuple[Line, ...]
 

@@ -1,22 +1,32 @@
-"""Permissions: closed, unless a setting opens it."""
+"""Permissions: closed, unless a setting opens it.
+
+`ANONYMOUS_ACCESS` is a list of URL names, with their namespace if they have one.
+"""
 
 from typing import Any
 
 from django.conf import settings
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 
-class IsAuthenticatedUnlessOpened(BasePermission):
-    """Lets in whoever is authenticated, and anyone where `ANONYMOUS_ACCESS` names the view's URL.
+def is_opened(request: Request) -> bool:
+    """Whether `ANONYMOUS_ACCESS` names the URL of the request."""
+    match = request.resolver_match
+    return match is not None and match.view_name in getattr(settings, "ANONYMOUS_ACCESS", ())
 
-    `ANONYMOUS_ACCESS` is a list of URL names, with their namespace if they have one.
-    """
+
+class IsAuthenticatedUnlessOpened(BasePermission):
+    """Lets in whoever is authenticated, and anyone where `ANONYMOUS_ACCESS` names the URL."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        match = request.resolver_match
-        opened = getattr(settings, "ANONYMOUS_ACCESS", ())
-        return bool(
-            (match is not None and match.view_name in opened)
-            or (request.user and request.user.is_authenticated)
-        )
+        return is_opened(request) or bool(request.user and request.user.is_authenticated)
+
+
+class IsStaffUnlessOpened(BasePermission):
+    """Lets in staff, and anyone who only reads where `ANONYMOUS_ACCESS` names the URL."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if request.method in SAFE_METHODS and is_opened(request):
+            return True
+        return bool(request.user and request.user.is_staff)

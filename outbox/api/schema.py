@@ -22,10 +22,11 @@ PROBLEMS = {
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "A business rule says no, or the `Idempotency-Key` was used for another request.",
-    503: "The store is away; nothing is known to be stored.",
+    429: "More writes than a user may do in a while; `Retry-After` says when to go on.",
+    503: "The store is away, or too much waits in the document; nothing is known to be stored.",
 }
 ALWAYS = (401, 403, 406, 503)
-WITH_BODY = (400, 409, 411, 413, 415, 422)
+WITH_BODY = (400, 409, 411, 413, 415, 422, 429)
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -87,7 +88,7 @@ def operation(
     sent = [_sent(name, what, [status]) for name, what in (headers or {}).items()]
     sent += [
         _sent("WWW-Authenticate", "How to authenticate.", [401]),
-        _sent("Retry-After", "Seconds to wait.", [503]),
+        _sent("Retry-After", "Seconds to wait.", [429, 503]),
     ]
     failures = sorted({*ALWAYS, *problems, *(WITH_BODY if body else ())})
     responses: dict[Any, Any] = {(status, "application/json"): answer}

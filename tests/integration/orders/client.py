@@ -45,8 +45,17 @@ class OrdersClient(APIClient):
 
 def as_user(pk, **fields):
     client = OrdersClient()
-    client.force_authenticate(User(pk=pk, username=f"user-{pk}", **fields))
+    client.force_authenticate(User(pk=pk, **{"username": f"user-{pk}"} | fields))
     return client
+
+
+def as_staff(pk):
+    """The client of a user who may act for all customers."""
+    return as_user(pk, is_staff=True)
+
+
+def throttled_to(settings, rate):
+    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": {"write": rate}}
 
 
 def assert_problem(response, status):

@@ -2,7 +2,13 @@
 
 import pytest
 
-from tests.integration.orders.client import OrdersClient, as_user
+from tests.integration.orders.client import OrdersClient, as_staff, as_user, throttled_to
+
+
+@pytest.fixture(autouse=True)
+def _not_throttled(settings):
+    """What customers write in one test is not for another to wait for."""
+    throttled_to(settings, None)
 
 
 @pytest.fixture
@@ -12,16 +18,28 @@ def anonymous(mongo):
 
 @pytest.fixture
 def api(mongo):
-    return as_user(1)
+    """A client that may act for all customers: staff's."""
+    return as_staff(1)
 
 
 @pytest.fixture
 def other(mongo):
-    """The client of another user."""
-    return as_user(2)
+    """The client of another user of that kind."""
+    return as_staff(2)
 
 
 @pytest.fixture
 def staff(mongo):
-    """The client of a user who is staff."""
-    return as_user(3, is_staff=True)
+    return as_staff(3)
+
+
+@pytest.fixture
+def ann(mongo):
+    """The client of a customer."""
+    return as_user(4, username="ann")
+
+
+@pytest.fixture
+def bob(mongo):
+    """The client of another customer."""
+    return as_user(5, username="bob")

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.orders.client import BODIES, ITEM, ORDER, as_user, assert_problem
+from tests.integration.orders.client import BODIES, ITEM, ORDER, as_staff, assert_problem
 
 SAME = ("ETag", "Location", "Content-Type")
 
@@ -116,7 +116,7 @@ def test_without_a_key_every_request_is_a_new_one(api, mongo):
 
 def test_repeats_that_come_at_once_have_one_effect(api, mongo):
     def place(_):
-        return as_user(1).place(Idempotency_Key="k-1")
+        return as_staff(1).place(Idempotency_Key="k-1")
 
     with ThreadPoolExecutor(8) as pool:
         responses = list(pool.map(place, range(16)))

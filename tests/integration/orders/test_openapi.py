@@ -56,7 +56,7 @@ def test_the_schema_has_every_operation(schema):
 
 
 READ = "200 304 401 403 404 406 503"
-COMMAND = "200 400 401 403 404 406 409 411 412 413 415 422 503"
+COMMAND = "200 400 401 403 404 406 409 411 412 413 415 422 429 503"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ COMMAND = "200 400 401 403 404 406 409 411 412 413 415 422 503"
             "post",
             "orders/",
             "Idempotency-Key",
-            "201 400 401 403 406 409 411 413 415 422 503",
+            "201 400 401 403 406 409 411 413 415 422 429 503",
             "ETag Location",
         ),
         ("get", "orders/{order_id}/", "If-None-Match order_id", READ, "ETag"),
@@ -85,7 +85,7 @@ COMMAND = "200 400 401 403 404 406 409 411 412 413 415 422 503"
             "get",
             "customers/{customer_id}/orders/",
             "cursor customer_id",
-            "200 400 401 403 406 503",
+            "200 400 401 403 404 406 503",
             "",
         ),
         ("get", "stock/{sku}/", "If-None-Match sku", READ, "ETag"),
@@ -107,7 +107,8 @@ def test_an_operation_names_its_headers_and_answers(
         if status not in ("200", "304"):
             assert list(responses[status]["content"]) == ["application/problem+json"]
     assert list(responses["401"]["headers"]) == ["WWW-Authenticate"]
-    assert list(responses["503"]["headers"]) == ["Retry-After"]
+    for status in {"429", "503"} & responses.keys():
+        assert list(responses[status]["headers"]) == ["Retry-After"]
 
 
 def test_bodies_refuse_what_they_do_not_name(schema):

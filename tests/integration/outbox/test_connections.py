@@ -1,9 +1,11 @@
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from pymongo.errors import AutoReconnect, ExecutionTimeout, NetworkTimeout, OperationFailure
 
 from outbox import connections
@@ -86,3 +88,15 @@ def test_a_store_that_is_away_or_slow_is_one_error(error):
 def test_what_is_our_own_fault_stays_what_it_is():
     with pytest.raises(OperationFailure), connections.store_errors():
         raise OperationFailure("bad query", code=2)
+
+
+@pytest.mark.parametrize("password", ["s3cr3t/x", "s3cr3t#x", "s3cr3t@x:y", "s3cr3t%x"])
+def test_an_address_that_cannot_be_read_is_not_quoted(settings, password):
+    settings.OUTBOX_REDIS_URL = f"redis://:{password}@127.0.0.1:1/0"
+    settings.OUTBOX_MONGODB_URI = f"mongodb://u:{password}@127.0.0.1:1/"
+    for ask in (connections.database, connections.redis_client):
+        try:
+            ask()
+        except ImproperlyConfigured as error:
+            assert "percent-encode" in str(error)
+            assert "s3cr3t" not in "".join(traceback.format_exception(error))

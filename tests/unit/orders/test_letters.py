@@ -1,6 +1,7 @@
 """The letter to the customer: what it says, to whom, and that nothing gets into its headers."""
 
 import smtplib
+import traceback
 from datetime import UTC, datetime
 from email import message_from_bytes
 
@@ -133,3 +134,17 @@ def test_a_letter_that_is_refused_is_told_from_a_server_that_is_away(monkeypatch
     with pytest.raises(letters.LetterRefused if error in REFUSALS else OSError) as raised:
         send()
     assert isinstance(raised.value, subscriber.unavailable) is (error in AWAY)
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=lambda error: type(error).__name__)
+def test_a_refusal_tells_the_servers_codes_and_nobodys_address(monkeypatch, error):
+    """It is logged, and kept with the dead letter."""
+
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(EmailMessage, "send", fail)
+
+    with pytest.raises(letters.LetterRefused, match=r": 55[024]$") as raised:
+        send()
+    assert "a@b" not in "".join(traceback.format_exception(raised.value))
