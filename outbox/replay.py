@@ -1,0 +1,194 @@
+"""Replay: publishes messages of the archive again, as they were.
+
+A replayed message has its own id, number and time, so that a subscriber that has handled it takes
+it for a repeat, and one that never got it handles it in its turn. Its metadata says `replay`: when
+the replay began, by the server's clock. An aggregate's messages come in the order of their numbers,
+whatever the clocks were of those who wrote them.
+
+All functions raise `StoreUnavailable` and `MissingIndex`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby, islice
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import pymongo
+
+from outbox import connections, dispatched, message_store, publishers
+from outbox.connections import Document
+from outbox.discovery import topics
+from outbox.envelope import Envelope, timestamp
+from outbox.errors import BrokerUnavailable, MessagingError, PublishError, StoreUnavailable
+from outbox.mapping import TOPIC
+from outbox.message_store import DispatchedMessage
+
+#: Messages that are read and published at a time.
+PAGE = 500
+#: Messages that a preview shows.
+SAMPLES = 5
+#: Seconds that the server may take to count or to sort all that is selected.
+LOOKING = 120.0
+
+#: The index for each field that is selected by; the first one given is followed.
+_INDEXES = {"aggregate_id": "outbox_aggregate", "type": "outbox_type", "topic": "outbox_topic"}
+
+_SHOWN = ["type", "version", "topic", "collection", "aggregate_id", "sequence"]
+_SHOWN += ["occurred_at", "dispatched_at"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which messages of the archive: those for which all that is given holds.
+
+    `since` (inclusive) and `until` (exclusive) are aware, and about when the event occurred.
+    """
+
+    aggregate_id: str | None = None
+    type: str | None = None
+    topic: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Preview(NamedTuple):
+    """How many messages are selected, and the oldest few of them, without their payloads."""
+
+    total: int
+    samples: list[DispatchedMessage]
+
+
+class Replayed(NamedTuple):
+    """How many messages were published, and what their metadata says of the `replay`."""
+
+    published: int
+    replay: str
+
+
+def preview(selection: Selection, *, to: str | None = None) -> Preview:
+    """What `replay` would publish; changes nothing. Raises `MessagingError` as that does."""
+    _refuse_clash(selection, to)
+    where, hint = _where(selection)
+    oldest: list[Document] = [{"$match": where}, {"$sort": {"_id": 1}}, {"$limit": SAMPLES}]
+    shown = {"_id": 0, "event_id": "$_id", **dict.fromkeys(_SHOWN, 1)}
+    with _time_to_look():
+        counted = message_store.rows(
+            dispatched.COLLECTION, [{"$match": where}, {"$count": "total"}], hint
+        )
+        samples = message_store.rows(dispatched.COLLECTION, [*oldest, {"$project": shown}], hint)
+    total = counted[0]["total"] if counted else 0
+    return Preview(total, [DispatchedMessage(**row) for row in samples])
+
+
+def replay(
+    selection: Selection,
+    *,
+    to: str | None = None,
+    progress: Callable[[int], object] = lambda published: None,
+) -> Replayed:
+    """Publish what is selected, to its own topic or to the topic `to`; what is archived by now.
+
+    `progress` is told how many have been published. Raises `MessagingError` if they can't go to
+    `to`, and `PublishError`, `BrokerUnavailable` or `StoreUnavailable` when it has to stop: nothing
+    is tried again by itself. Doing it all again is harmless, since ids and numbers are the same.
+    """
+    _refuse_clash(selection, to)
+    publisher, published = publishers.configured(), 0
+    began = timestamp(message_store.now())
+    try:
+        for page in _pages(selection):
+            envelopes = [_replayed(one, began, to) for one in page]
+            groups = [list(group) for _, group in groupby(envelopes, attrgetter("aggregate_id"))]
+            # Dying here, or anywhere: some are published and some aren't, as after an error.
+            outcomes = publisher.publish(groups)
+            published += sum(outcome.published for outcome in outcomes)
+            progress(published)
+            for outcome in outcomes:
+                if outcome.error is not None:
+                    raise outcome.error
+    except (PublishError, BrokerUnavailable, StoreUnavailable) as error:
+        raise type(error)(
+            f"The replay stopped; {published:,} messages are known to be published. {error} "
+            "Run it again when that is mended: consumers pass over what they have handled."
+        ) from error
+    return Replayed(published, began)
+
+
+def _refuse_clash(selection: Selection, to: str | None) -> None:
+    """Numbers count per aggregate and topic: in a topic that has others, these would clash."""
+    if to is None or to == selection.topic:
+        return
+    if not TOPIC.fullmatch(to):
+        raise MessagingError(f"{to!r} can't be a topic.")
+    if selection.topic is None:
+        raise MessagingError(
+            f"Select one topic to replay to {to}: an aggregate's messages are numbered in each "
+            "topic, and the numbers of two would clash."
+        )
+    if to in topics():
+        raise MessagingError(
+            f"{to} has messages of its own, whose numbers these would clash with: choose a topic "
+            "that nothing is published to."
+        )
+
+
+def _where(selection: Selection) -> tuple[Document, str]:
+    """The filter, and the index to follow; times, which have none, are looked at in the messages.
+
+    Event ids don't stand for the times: an event may say itself when it occurred, and hosts'
+    clocks differ.
+    """
+    given = {name: getattr(selection, name) for name in _INDEXES}
+    where: Document = {name: {"$eq": one} for name, one in given.items() if one is not None}
+    hint = _INDEXES[next(iter(where))] if where else "_id_"
+    times = {"$gte": selection.since, "$lt": selection.until}
+    if bounds := {operator: moment for operator, moment in times.items() if moment is not None}:
+        where["occurred_at"] = bounds
+    return where, hint
+
+
+def _pages(selection: Selection) -> Iterator[list[Document]]:
+    """Entries of the archive, sorted by aggregate, topic and number.
+
+    The server sorts, with its disk if need be; only places in the order, so that it has little to
+    sort, and whole messages are read a page at a time.
+    """
+    where, hint = _where(selection)
+    stages: list[Document] = [
+        {"$match": where},
+        {"$project": {"aggregate_id": 1, "topic": 1, "sequence": 1}},
+        {"$sort": {"aggregate_id": 1, "topic": 1, "sequence": 1, "_id": 1}},
+    ]
+    archive = connections.collection(dispatched.COLLECTION)
+    options: dict[str, Any] = {"hint": hint, "allowDiskUse": True, "batchSize": PAGE}
+    with _time_to_look():
+        places = archive.aggregate(stages, **options)
+    with places:
+        while True:
+            with connections.store_errors():
+                if not (ids := [place["_id"] for place in islice(places, PAGE)]):
+                    return
+                found = {one["_id"]: one for one in archive.find({"_id": {"$in": ids}})}
+            # Some may have expired since they were sorted.
+            yield [found[one] for one in ids if one in found]
+
+
+@contextmanager
+def _time_to_look() -> Iterator[None]:
+    """For queries that take as long as much is selected."""
+    with connections.store_errors():
+        # If the server is away, that shows within the usual time.
+        connections.database().list_collection_names()
+        with pymongo.timeout(LOOKING):
+            yield
+
+
+def _replayed(entry: Document, began: str, to: str | None) -> Envelope:
+    known = {name: entry[name] for name in Envelope._fields if name != "event_id"}
+    if to is not None:
+        known["topic"] = to
+    known["metadata"] = {**entry["metadata"], "replay": began}
+    return Envelope(event_id=entry["_id"], **known)
