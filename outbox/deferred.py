@@ -105,7 +105,8 @@ def rehome(subscriber: str, streams: Iterable[str], home: Callable[[Delivery], s
 def any_of(subscriber: str, stream: str) -> bool:
     """Whether anything is deferred at all."""
     wanted = {"subscriber": subscriber, "stream": stream}
-    return _deferred().find_one(wanted, {"_id": 1}, hint="outbox_deferred_due") is not None
+    found = _deferred().find(wanted, {"_id": 1}, limit=1).hint("outbox_deferred_due")
+    return next(found, None) is not None
 
 
 def first_of(subscriber: str, stream: str, aggregate_id: str) -> Deferred | None:

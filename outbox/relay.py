@@ -29,6 +29,12 @@ T = TypeVar("T")
 REST = 1.0
 
 
+def lease(collection: str, partition: int) -> Lease:
+    """The lease that a relay works on this partition by."""
+    name = f"relay:{collection}:{partition}"
+    return Lease(connections.database(), name, conf.LEASE)
+
+
 class Relay:
     """Relays the messages of one collection.
 
@@ -76,26 +82,25 @@ class Relay:
         published = 0
         with connections.store_errors():
             while time.monotonic() < ends:
-                name = f"relay:{self.collection}:{partition}"
-                lease = Lease(self._documents.database, name, conf.LEASE)
-                if not lease.acquire():
+                mine = lease(self.collection, partition)
+                if not mine.acquire():
                     break
                 try:
-                    published += self._drain(partition, lease, ends)
+                    published += self._drain(partition, mine, ends)
                 finally:
-                    lease.release()
+                    mine.release()
                 # Once more, now that others can have the lease: a commit may have been announced
                 # after the last find to a relay that was turned away at the lease.
                 if self._find_due(partition) is None:
                     break
         return published
 
-    def _drain(self, partition: int, lease: Lease, ends: float) -> int:
+    def _drain(self, partition: int, mine: Lease, ends: float) -> int:
         published = 0
         while time.monotonic() < ends:
             found = batch.read(self._documents, partition)
             # A relay that was paused since the find must not publish what is another's by now.
-            if not lease.keep():
+            if not mine.keep():
                 break
             if found.groups:
                 published += self._publish(found)

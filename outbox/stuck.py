@@ -9,15 +9,17 @@ All raise `StoreUnavailable` and `MissingIndex`.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
-from outbox import clock, connections, discarded, document
+from outbox import clock, connections, discarded, document, relay
 from outbox.conf import conf
 from outbox.discovery import collections
 from outbox.document import Document, listing, relaying
-from outbox.errors import NoSuchMessage
+from outbox.errors import NoSuchMessage, StoreUnavailable
 from outbox.wake import wake
 
 logger = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ def retry(collection: str, aggregate_id: str, event_id: str, *, by: str = "") ->
     pending: it was published meanwhile, or never was there.
     """
     _release(collection, aggregate_id, event_id, lambda at, entry, now: None)
+    _wake(collection, aggregate_id)
     logger.warning(
         "%s has %s of %s %s tried again.",
         by or "Somebody",
@@ -130,8 +133,10 @@ def discard(
 
     The tombstone has the message's id, type and sequence number, the payload null, and
     `"discarded": true` in its metadata. The message itself is kept with who gave it up and why,
-    in `outbox_discarded`, for `OUTBOX_RETENTION`. Doing it twice has one effect. Raises
-    `NoSuchMessage` if it isn't pending: it was published meanwhile, or never was there.
+    in `outbox_discarded`, for `OUTBOX_RETENTION`. Doing it twice has one effect. Waits until no
+    relay is at work on it, at most some `OUTBOX_LEASE`s; so it hasn't been published, unless by a
+    relay that died before it could say so. Raises `NoSuchMessage` if it isn't pending: it was
+    published meanwhile, or never was there.
     """
 
     def bury(position: int, entry: Document, now: datetime) -> Document | None:
@@ -141,7 +146,9 @@ def discard(
         discarded.keep(collection, aggregate_id, entry, at=now, by=by, reason=reason)
         return relaying.tombstone(position)
 
-    _release(collection, aggregate_id, event_id, bury)
+    with _relay_held_off(collection, aggregate_id):
+        _release(collection, aggregate_id, event_id, bury)
+    _wake(collection, aggregate_id)
     logger.warning(
         "%s has given up %s of %s %s: %s",
         by or "Somebody",
@@ -163,7 +170,7 @@ def _release(
     with connections.store_errors():
         documents = connections.collection(collection)
         for _ in range(RERUNS):
-            stored = documents.find_one({"_id": aggregate_id}, relaying.DUE | relaying.PARTITION)
+            stored = documents.find_one({"_id": aggregate_id}, relaying.DUE)
             entries = relaying.pending(stored) if stored else []
             ids = [entry.get("event_id") for entry in entries]
             if stored is None or event_id not in ids:
@@ -173,12 +180,43 @@ def _release(
             where, update = relaying.release(aggregate_id, entries, now, sets)
             # Not if the relay has pulled some meanwhile: the positions have changed.
             if documents.update_one(where, update).matched_count:
-                wake(collection, relaying.partition(stored))
                 return
     raise NoSuchMessage(
         f"{event_id} isn't pending in {collection} {aggregate_id}: it has been published, or was "
         "never there."
     )
+
+
+@contextmanager
+def _relay_held_off(collection: str, aggregate_id: str) -> Iterator[None]:
+    """Have no relay at work on this aggregate meanwhile: it could have read what is to change."""
+    partition = _partition(collection, aggregate_id)
+    if partition is None:
+        yield  # there is nothing, which will be said
+        return
+    with connections.store_errors():
+        held, ends = relay.lease(collection, partition), time.monotonic() + 4 * conf.LEASE
+        while not held.acquire():
+            if time.monotonic() > ends:
+                raise StoreUnavailable(f"A relay is at work on {aggregate_id} and goes on and on.")
+            held.claim()
+            time.sleep(0.02)
+        try:
+            yield
+        finally:
+            held.release()
+
+
+def _wake(collection: str, aggregate_id: str) -> None:
+    if (partition := _partition(collection, aggregate_id)) is not None:
+        wake(collection, partition)
+
+
+def _partition(collection: str, aggregate_id: str) -> int | None:
+    with connections.store_errors():
+        documents = connections.collection(collection)
+        stored = documents.find_one({"_id": aggregate_id}, relaying.PARTITION)
+    return relaying.partition(stored) if stored and "outbox" in stored else None
 
 
 def _failed(collection: str, attempts: int, limit: int = 0) -> Iterable[Document]:

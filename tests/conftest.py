@@ -73,7 +73,7 @@ def _own_redis_is_empty():
     if url := OWN.get("OUTBOX_REDIS_URL"):
         with Redis.from_url(url) as client:
             if client.dbsize():
-                pytest.exit("The tests empty the OUTBOX_REDIS_URL, which isn't empty: name another.")
+                pytest.exit("The tests empty OUTBOX_REDIS_URL, which isn't empty: name another.")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -9,7 +12,7 @@ from outbox import clock, discarded, document, signals, stuck
 from outbox.document import relaying
 from outbox.errors import NoSuchMessage
 from outbox.publishers.memory import InMemoryPublisher
-from outbox.relay import Relay
+from outbox.relay import Relay, lease
 from tests import notes
 from tests.integration.outbox.consuming import child, drain, eventually, projection, seen
 from tests.notes import Note
@@ -267,9 +270,44 @@ def test_no_message_is_touched_that_came_to_the_place_of_another(mongo, publishe
 
     monkeypatch.setattr(relaying, "release", late)
     with pytest.raises(NoSuchMessage):
-        stuck.discard("notes", "a", entries[0]["event_id"], reason="no")
+        stuck.retry("notes", "a", entries[0]["event_id"])
     assert len(calls) == 1
-    assert not any(relaying.is_tombstone(entry) for entry in pending(mongo))
+
+
+def test_a_message_that_a_relay_is_publishing_is_not_said_to_be_discarded(mongo, publisher):
+    at_work, go_on = threading.Event(), threading.Event()
+
+    class Slow(InMemoryPublisher):
+        def publish(self, groups):
+            at_work.set()
+            assert go_on.wait(10)
+            return publisher.publish(groups)
+
+    write("a")
+    event_id = pending(mongo)[0]["event_id"]
+    with ThreadPoolExecutor(2) as threads:
+        relayed = threads.submit(Relay("notes", publisher=Slow()).sweep)
+        assert at_work.wait(10)
+        decided = threads.submit(stuck.discard, "notes", "a", event_id, reason="no")
+        time.sleep(0.3)
+        assert not decided.done()
+        go_on.set()
+        assert relayed.result() == 2
+        with pytest.raises(NoSuchMessage):
+            decided.result()
+    assert mongo[discarded.COLLECTION].count_documents({}) == 0
+
+
+def test_a_relay_that_hangs_or_has_died_keeps_nobody_from_discarding_for_long(
+    mongo, settings, publisher
+):
+    settings.OUTBOX_LEASE = 0.5
+    write("a")
+    partition = mongo["notes"].find_one()["outbox"]["partition"]
+    assert lease("notes", partition).acquire()
+    stuck.discard("notes", "a", pending(mongo)[0]["event_id"], reason="no")
+    assert relaying.is_tombstone(pending(mongo)[0])
+    assert Relay("notes", publisher=publisher).sweep() == 2
 
 
 def test_a_process_killed_while_it_discards_leaves_it_pending_and_it_is_discarded_again(
