@@ -21,7 +21,7 @@ serve: setup  ## Run everything, without demo data (PORT=8001 for another port).
 test: setup  ## Run all tests, against real servers that they start and stop.
 	@$(BIN)/pytest
 
-faults: setup  ## Kill, stop, cut off and fill up everything, long: about 200 kills and half an hour.
+faults: setup  ## Kill, stop, cut off and fill up everything, again and again: takes long.
 	@FAULTS=long $(BIN)/pytest tests/faults
 
 lint: setup  ## Check style, types and the direction of imports.

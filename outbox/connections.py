@@ -22,7 +22,9 @@ from pymongo.errors import (
     InvalidURI,
     NetworkTimeout,
     NotPrimaryError,
+    OperationFailure,
     PyMongoError,
+    WriteConcernError,
     WTimeoutError,
 )
 from redis.backoff import NoBackoff
@@ -37,6 +39,9 @@ Document = dict[str, Any]
 Update = tuple[Document, Document]
 
 DUPLICATE_KEY = 11000
+
+#: What MongoDB answers when the fault is its own state: OutOfDiskSpace.
+STORE_FAULTS = {14031}
 
 
 def database() -> Database[Document]:
@@ -75,11 +80,24 @@ def store_errors() -> Iterator[None]:
     except (ExecutionTimeout, WTimeoutError) as error:
         raise StoreUnavailable(f"MongoDB did not answer in time: {error}") from error
     except PyMongoError as error:
+        if _is_the_stores_fault(error):
+            raise StoreUnavailable(f"MongoDB can't store anything now: {error}") from error
         if error.timeout:
             raise StoreUnavailable(f"MongoDB did not answer in time: {error}") from error
         if "hint provided" in str(error):
             raise MissingIndex from error
         raise
+
+
+def _is_the_stores_fault(error: PyMongoError) -> bool:
+    """Whether it is about the server's state, and would go for any other request as well."""
+    if isinstance(error, WriteConcernError):
+        return True  # done, and nobody knows if a failover would undo it
+    if not isinstance(error, OperationFailure):
+        return False
+    details: Any = error.details or {}
+    codes = {error.code, *(one["code"] for one in details.get("writeErrors", ()))}
+    return bool(details.get("writeConcernErrors")) or bool(codes & STORE_FAULTS)
 
 
 def is_in_process() -> bool:

@@ -110,7 +110,7 @@ class Consumer:
         while not self._stopping.is_set():
             wait = 1.0
             try:
-                if self.lease.acquire():
+                if self._acquire():
                     self._hold()
                 wait = random.uniform(0.5, 1.0) * min(1.0, conf.LEASE / 5)
             except Superseded:
@@ -131,9 +131,9 @@ class Consumer:
         """Consume what there is now, deferred events that are due included, and return.
 
         Does nothing if another consumer has the lease. Raises `StoreUnavailable`,
-        `BrokerUnavailable`.
+        `BrokerUnavailable`, and `Superseded` if another takes it over meanwhile.
         """
-        if self.lease.acquire():
+        if self._acquire():
             self._hold(once=True)
         return self.counts
 
@@ -141,6 +141,10 @@ class Consumer:
     def is_active(self) -> bool:
         """Whether it, of all consumers of the subscriber, has the stream."""
         return self.lease.held()
+
+    def _acquire(self) -> bool:
+        with connections.store_errors():
+            return self.lease.acquire()
 
     def _hold(self, *, once: bool = False) -> None:
         """Consume for as long as the lease is ours and there is no reason to stop."""

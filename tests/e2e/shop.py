@@ -168,5 +168,10 @@ class Shop:
                 return answer
             if answer is not None:
                 self.repeated[answer.status_code] += 1
-            assert time.monotonic() < deadline, answer and answer.text
+            assert time.monotonic() < deadline, (
+                method,
+                path,
+                self.repeated,
+                answer and answer.text,
+            )
             time.sleep(0.2)
