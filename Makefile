@@ -22,7 +22,7 @@ test: setup  ## Run all tests, against real servers that they start and stop.
 	@$(BIN)/pytest
 
 faults: setup  ## Kill, stop, cut off and fill up everything, again and again: takes long.
-	@FAULTS=long $(BIN)/pytest tests/faults
+	@FAULTS=long STATEFUL=long $(BIN)/pytest tests/faults tests/stateful
 
 lint: setup  ## Check style, types and the direction of imports.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
