@@ -4,6 +4,7 @@ Three requests to MongoDB, whatever it holds: one find, one insert into the arch
 """
 
 import logging
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,9 +26,21 @@ logger = logging.getLogger(__name__)
 #: A batch ends after the document that brings it to this many messages, whatever is waiting.
 MESSAGES = 5000
 
+#: And after the one that brings it to this many characters of payload: what a relay holds in memory
+#: is bounded, however large the documents are.
+SIZE = 16_000_000
+
 #: Processes know the server's clock to some milliseconds. A relay that looks this far ahead
 #: doesn't pass over the message that a wake has just announced.
 CLOCK_TOLERANCE = timedelta(milliseconds=500)
+
+
+#: Seconds after which a refusal is told again that goes on.
+REMIND_AFTER = 60.0
+
+#: Different refusals that are remembered as told.
+TOLD = 1000
+_told: dict[tuple[int, str], float] = {}
 
 
 @dataclass
@@ -60,7 +73,8 @@ def find(documents: Collection[Document], where: Document, what: Document, limit
 
 def read(documents: Collection[Document], partition: int) -> Batch:
     """The next batch of a partition; empty if nothing is due."""
-    now, batch, messages, found = horizon(documents), Batch(), 0, 0
+    now, batch, messages, size, found = horizon(documents), Batch(), 0, 0, 0
+    enough = False
     with find(documents, relaying.due(now, partition), relaying.DUE, conf.BATCH) as cursor:
         for stored in cursor:
             found += 1
@@ -70,11 +84,13 @@ def read(documents: Collection[Document], partition: int) -> Batch:
                 batch.groups.append(group)
                 batch.flaws.append(flaw)
                 messages += len(group)
+                size += sum(len(envelope.payload) for envelope in group)
             else:
                 batch.blocked.append(stored)
-            if messages >= MESSAGES:
+            enough = messages >= MESSAGES or size >= SIZE
+            if enough:
                 break
-    batch.full = found == conf.BATCH or messages >= MESSAGES
+    batch.full = found == conf.BATCH or enough
     return batch
 
 
@@ -151,7 +167,7 @@ def _refused(
 ) -> None:
     """Count an attempt of each document's first message that is left, and let all of them wait."""
     now, put_off = horizon(documents), []
-    told: Counter[tuple[int, str]] = Counter()
+    news: Counter[tuple[int, str]] = Counter()
     for aggregate_id, left, error in refusals:
         attempts = left[0].get("attempts", 0) + 1
         is_stuck = attempts == conf.STUCK_AFTER
@@ -163,14 +179,20 @@ def _refused(
                 error=error,
             )
         alike = (logging.ERROR if is_stuck else logging.WARNING, str(error))
-        told[alike] += 1
+        first = _is_news(alike)
+        if first or alike in news:
+            news[alike] += 1
         logger.log(
-            # Who can't publish to a topic can't publish anything to it: one line says so.
-            alike[0] if told[alike] == 1 else logging.DEBUG,
-            "Publishing to %s failed%s, attempt %s of %s: %s",
+            # Who can't publish to a topic can't publish anything to it: one line a minute says so.
+            alike[0] if first else logging.DEBUG,
+            "Publishing to %s failed%s, attempt %s of event %s (%s, number %s of %s %s): %s",
             left[0].get("topic"),
             ", and is stuck" if is_stuck else "",
             attempts,
+            left[0].get("event_id"),
+            left[0].get("type"),
+            left[0].get("sequence"),
+            documents.name,
             aggregate_id,
             error,
             extra={
@@ -184,8 +206,19 @@ def _refused(
         )
         until = now + timedelta(seconds=backoff.delay(attempts))
         put_off.append(relaying.postpone(aggregate_id, left, until, failure=str(error)))
-    for (level, error_text), times in told.items():
+    for (level, error_text), times in news.items():
         if times > 1:
             logger.log(level, "And %s more in the same way: %s", times - 1, error_text)
     # Dying here: these attempts aren't counted, and come again at once.
     connections.update_each(documents, put_off)
+
+
+def _is_news(alike: tuple[int, str]) -> bool:
+    """Whether nothing like it has been told for a while by this process."""
+    now = time.monotonic()
+    if now < _told.get(alike, now):
+        return False
+    if len(_told) >= TOLD:
+        _told.clear()
+    _told[alike] = now + REMIND_AFTER
+    return True

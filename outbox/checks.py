@@ -28,6 +28,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pymongo
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Info, Warning
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from pymongo.errors import PyMongoError
 
@@ -101,7 +102,7 @@ def check_transactions(**kwargs: Any) -> list[CheckMessage]:
     try:
         with pymongo.timeout(PATIENCE):
             supported = transactions.supported(connections.database())
-    except PyMongoError as error:
+    except (PyMongoError, ImproperlyConfigured) as error:
         text = f"MongoDB couldn't be asked if it has transactions, which are needed here: {error}"
         return [*messages, Warning(text, id="outbox.W003")]
     return messages if supported else messages + needs

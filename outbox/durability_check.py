@@ -8,6 +8,7 @@ be silenced.
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 
@@ -29,7 +30,7 @@ def check_durability(**kwargs: Any) -> list[CheckMessage]:
         return []
     try:
         info, *configured, waitaof = _answers()
-    except (RedisError, ValueError) as error:  # the address may be none
+    except (RedisError, ImproperlyConfigured) as error:  # the address may be none
         return [_unseen(f"Redis couldn't be asked: {error}")]
     if isinstance(info, RedisError):
         return [_unseen(f"Redis doesn't tell what it keeps (INFO): {info}")]

@@ -100,7 +100,7 @@ class DocumentRepository(ABC, Generic[A]):
             documents = self._documents
             at = clock.now(documents.database)
             new, after = saving.insert(aggregate.id, fields, messages, at, context.current())
-            saving.refuse_if_full(aggregate.id, fields, new["outbox"]["pending"])
+            saving.refuse_if_full(aggregate.id, {}, new)
 
             def insert(session: Session) -> None:
                 try:
@@ -131,16 +131,15 @@ class DocumentRepository(ABC, Generic[A]):
             update, after = saving.update(
                 aggregate.version, aggregate.stored, fields, messages, at, context.current()
             )
-            pushed = saving.pushed(update)
-            saving.refuse_if_full(aggregate.id, {}, pushed)  # no document would take so many
-            guard = saving.guard(aggregate.id, aggregate.version, pushed)
+            saving.refuse_if_full(aggregate.id, {}, update)  # no document would take so many
+            guard = saving.guard(aggregate.id, aggregate.version, update)
 
             def change(session: Session) -> None:
                 # Never a replace: the relay may have pulled messages since the load, and a replace
                 # would bring them back.
                 result = documents.update_one(guard, update, session=session)
                 if result.matched_count == 0:
-                    self._refuse_if_full(aggregate, pushed)
+                    self._refuse_if_full(aggregate, update)
                     raise ConcurrencyError(
                         f"{aggregate.id} has changed since version {aggregate.version}."
                     )
@@ -215,10 +214,10 @@ class DocumentRepository(ABC, Generic[A]):
             # Dying here: the next sweep finds what this wake would have announced.
             wake(self.collection, after.partition)
 
-    def _refuse_if_full(self, aggregate: A, new: Sequence[Document]) -> None:
+    def _refuse_if_full(self, aggregate: A, update: Document) -> None:
         found = self._documents.find_one({"_id": aggregate.id})
         if found is not None and saving.version_of(found) == aggregate.version:
-            saving.refuse_if_full(aggregate.id, found, new)
+            saving.refuse_if_full(aggregate.id, found, update)
 
     def _refuse_repeat(self, aggregate_id: str) -> None:
         with connections.store_errors():

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from outbox import clock, connections, discarded, document, relay
 from outbox.conf import conf
+from outbox.connections import Update
 from outbox.discovery import collections
 from outbox.document import Document, listing, relaying
 from outbox.errors import NoSuchMessage, StoreUnavailable
@@ -85,7 +86,12 @@ def retry(collection: str, aggregate_id: str, event_id: str, *, by: str = "") ->
     It counts as never tried. Doing it twice does no harm. Raises `NoSuchMessage` if it isn't
     pending: it was published meanwhile, or never was there.
     """
-    _release(collection, aggregate_id, event_id, lambda at, entry, now: None)
+    _change(
+        collection,
+        aggregate_id,
+        event_id,
+        lambda entries, position, now: relaying.release(aggregate_id, entries, now),
+    )
     _wake(collection, aggregate_id)
     logger.warning(
         "%s has %s of %s %s tried again.",
@@ -107,9 +113,10 @@ def retry_all(collection: str | None = None, *, attempts: int | None = None, by:
     with connections.store_errors():
         for name in _named(collection):
             documents = connections.collection(name)
-            while found := list(_failed(name, least, limit=PAGE)):
-                now = clock.now(documents.database)
-                # Released ones are no longer found, so this ends.
+            left = documents.count_documents(relaying.failed(least), hint=document.FAILED_INDEX)
+            # As many as there were, and no more: while the fault lasts, they fail again.
+            while left > 0 and (found := list(_failed(name, least, limit=PAGE))):
+                now, left = clock.now(documents.database), left - len(found)
                 connections.update_each(
                     documents,
                     [relaying.release(one["_id"], relaying.pending(one), now) for one in found],
@@ -139,15 +146,19 @@ def discard(
     published meanwhile, or never was there.
     """
 
-    def bury(position: int, entry: Document, now: datetime) -> Document | None:
-        if relaying.is_tombstone(entry):
-            return None
-        # Dying after this: it is recorded and still pending; to be discarded again.
-        discarded.keep(collection, aggregate_id, entry, at=now, by=by, reason=reason)
-        return relaying.tombstone(position)
+    if not reason.strip():
+        raise ValueError("Give a reason: somebody will want to know.")
+
+    def bury(entries: list[Document], position: int, now: datetime) -> Update:
+        if not relaying.is_tombstone(entries[position]):
+            # Dying after this: it is recorded and still pending; to be discarded again.
+            discarded.keep(
+                collection, aggregate_id, entries[position], at=now, by=by, reason=reason
+            )
+        return relaying.bury(aggregate_id, entries, position, now)
 
     with _relay_held_off(collection, aggregate_id):
-        _release(collection, aggregate_id, event_id, bury)
+        _change(collection, aggregate_id, event_id, bury)
     _wake(collection, aggregate_id)
     logger.warning(
         "%s has given up %s of %s %s: %s",
@@ -160,13 +171,13 @@ def discard(
     )
 
 
-def _release(
+def _change(
     collection: str,
     aggregate_id: str,
     event_id: str,
-    change: Callable[[int, Document, datetime], Document | None],
+    change: Callable[[list[Document], int, datetime], Update],
 ) -> None:
-    """Make the messages of a document due now; `change` says what else becomes of this one."""
+    """Do with a document's messages what `change` says, who is told the position of this one."""
     with connections.store_errors():
         documents = connections.collection(collection)
         for _ in range(RERUNS):
@@ -175,9 +186,7 @@ def _release(
             ids = [entry.get("event_id") for entry in entries]
             if stored is None or event_id not in ids:
                 break
-            position, now = ids.index(event_id), clock.now(documents.database)
-            sets = change(position, entries[position], now)
-            where, update = relaying.release(aggregate_id, entries, now, sets)
+            where, update = change(entries, ids.index(event_id), clock.now(documents.database))
             # Not if the relay has pulled some meanwhile: the positions have changed.
             if documents.update_one(where, update).matched_count:
                 return

@@ -91,14 +91,20 @@ def postpone(
     With `failure`, the first has just failed: its attempt is counted. All those behind it are put
     off with it; else their due times would bring the document back at once, to no end but to
     stand in the way of others. `left` is what is in the document, as far as is known: one that
-    has been added since brings it back once. Does nothing if the first is no longer the first.
+    has been added since brings it back once. Does nothing if the first is no longer the first, or
+    if somebody wants it tried again since.
     """
+    attempts = left[0].get("attempts")
     sets: Document = {}
     if failure is not None:
         sets = {"outbox.pending.0.last_error": failure}
-        sets["outbox.pending.0.attempts"] = left[0].get("attempts", 0) + 1
+        sets["outbox.pending.0.attempts"] = (attempts or 0) + 1
     return (
-        {"_id": aggregate_id, "outbox.pending.0.event_id": left[0].get("event_id")},
+        {
+            "_id": aggregate_id,
+            "outbox.pending.0.event_id": left[0].get("event_id"),
+            "outbox.pending.0.attempts": attempts,
+        },
         {
             **({"$set": sets} if sets else {}),
             "$max": {f"outbox.pending.{i}.due_at": until for i in range(len(left))},
@@ -126,10 +132,18 @@ def release(
     )
 
 
-def tombstone(position: int) -> Document:
-    """What is set in the message at `position` to make a tombstone of it: id and number stay."""
+def bury(aggregate_id: str, entries: Sequence[Document], position: int, now: datetime) -> Update:
+    """Filter and update that make a tombstone of the message at `position`: id and number stay.
+
+    The first is due now, and so are those that have waited for it. Does nothing if the first is no
+    longer the first.
+    """
     entry = f"outbox.pending.{position}"
-    return {f"{entry}.payload": "null", f"{entry}.metadata.discarded": True}
+    tombstone = {f"{entry}.payload": "null", f"{entry}.metadata.discarded": True}
+    if position == 0:
+        return release(aggregate_id, entries, now, tombstone)
+    first = {"outbox.pending.0.event_id": entries[0].get("event_id")}
+    return {"_id": aggregate_id, **first}, {"$set": tombstone}
 
 
 def is_tombstone(entry: Document) -> bool:

@@ -106,36 +106,41 @@ def insert(
     return {"_id": aggregate_id, "version": 1, **fields, "outbox": outbox}, after
 
 
-def guard(aggregate_id: str, version: int, new: Sequence[Document] = ()) -> Document:
-    """The filter that lets a save through only if nobody has saved since `version`.
+def guard(aggregate_id: str, version: int, update: Document) -> Document:
+    """The filter that lets an update through only if nobody has saved since `version`.
 
-    And only if there is room for the `new` messages: a broker that is away for longer than that
+    And, if it brings messages, only if there is room for them: a broker that is away for too long
     must be told of in time, and not by the server's refusal of a document of over 16 MiB.
     """
+    new = pushed(update)
     # A document that was never saved through the outbox has no version; 0 stands for that.
     where: Document = {"_id": aggregate_id, "version": version or {"$in": [None, 0]}}
     if new:
         where[f"outbox.pending.{conf.MAX_PENDING - len(new)}"] = {"$exists": False}
     if new and not connections.is_in_process():  # mongomock knows neither this nor a limit
         size = {"$bsonSize": "$$ROOT"}
-        where["$expr"] = {"$lte": [size, conf.MAX_DOCUMENT_SIZE - _size(new)]}
+        where["$expr"] = {"$lte": [size, conf.MAX_DOCUMENT_SIZE - len(encode(update))]}
     return where
 
 
 def pushed(update: Document) -> list[Document]:
-    """The new messages of an update."""
-    found: list[Document] = update.get("$push", {}).get("outbox.pending", {}).get("$each", [])
-    return found
+    """The new messages of an update, or of a new document."""
+    if "outbox" in update:
+        new: list[Document] = update["outbox"]["pending"]
+    else:
+        new = update.get("$push", {}).get("outbox.pending", {}).get("$each", [])
+    return new
 
 
-def refuse_if_full(aggregate_id: str, document: Document, new: Sequence[Document]) -> None:
-    """Raise `OutboxFull` if a document, as it is stored, has no room for the `new` messages."""
+def refuse_if_full(aggregate_id: str, document: Document, update: Document) -> None:
+    """Raise `OutboxFull` if a document, as it is stored, has no room for what an update brings."""
+    new = pushed(update)
     if not new:
         return
     waiting = len(document.get("outbox", {}).get("pending", ()))
     if waiting + len(new) > conf.MAX_PENDING:
         what = f"OUTBOX_MAX_PENDING is {conf.MAX_PENDING}"
-    elif len(encode(document)) + _size(new) > conf.MAX_DOCUMENT_SIZE:
+    elif len(encode(document)) + len(encode(update)) > conf.MAX_DOCUMENT_SIZE:
         what = f"OUTBOX_MAX_DOCUMENT_SIZE is {conf.MAX_DOCUMENT_SIZE} bytes"
     else:
         return
@@ -193,10 +198,6 @@ def answered(document: Document, message_id: str) -> Document | None:
         if answer["id"] == message_id:
             return {"_id": document["_id"], "version": answer["version"], **answer["fields"]}
     return None
-
-
-def _size(messages: Sequence[Document]) -> int:
-    return len(encode({"pending": messages}))
 
 
 def _encoded(fields: Document) -> dict[str, bytes]:

@@ -196,9 +196,10 @@ class EffectRunner(ABC):
         """
         if isinstance(error, Superseded):
             raise error
-        # A document that is full has room again once the relay has caught up.
-        away = isinstance(error, (*self.subscriber.unavailable, OutboxFull))
-        if away:
+        away = isinstance(error, self.subscriber.unavailable)
+        # A document that is full has room again once the relay has caught up; others have it now.
+        full = isinstance(error, OutboxFull)
+        if away or full:
             result.away.append(delivery)
         else:
             result.failed.append((delivery, error))
@@ -206,5 +207,5 @@ class EffectRunner(ABC):
         # What one event does again and again says nothing of the others; and a letter with a wrong
         # address says nothing of the post.
         final = self.subscriber.attempts_for(error, default=2) == 1
-        if away or not (final or (self._retrying and self._breaker.is_closed)):
+        if away or not (full or final or (self._retrying and self._breaker.is_closed)):
             self._breaker.failed(error)

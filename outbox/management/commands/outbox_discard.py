@@ -22,6 +22,8 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="only say which")
 
     def handle(self, *args: Any, ids: list[str], reason: str, **options: Any) -> None:
+        if not reason.strip():
+            raise CommandError("Give a reason: somebody will want to know.")
         done = failed = 0
         for event_id in ids:
             try:

@@ -104,6 +104,6 @@ def _moment(text: str | None) -> datetime | None:
         if ago := re.fullmatch(r"(\d+)([smhdw])", text):
             return message_store.now() - timedelta(**{UNITS[ago[2]]: int(ago[1])})
         moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise CommandError(f"{text!r} is no time: give {TIME}.") from None

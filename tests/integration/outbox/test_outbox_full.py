@@ -111,6 +111,17 @@ def test_no_document_grows_past_the_size_that_is_allowed(mongo, settings):
         add("b", text="x" * 100_000)
 
 
+def test_what_the_save_itself_adds_is_counted(mongo, settings):
+    settings.OUTBOX_MAX_DOCUMENT_SIZE = 100_000
+    add()
+    note = notes.repository().get("a")
+    note.label = "x" * 99_000
+    note.write("again")
+    with pytest.raises(OutboxFull):
+        notes.repository().save(note)
+    assert "label" not in stored(mongo)
+
+
 def test_it_is_told_before_the_server_refuses(mongo, settings):
     """With the settings as they are: messages of 2 MB each, one after the other."""
     add(text="x" * 2_000_000)
@@ -157,3 +168,21 @@ def test_an_event_whose_command_meets_a_full_document_waits_and_burns_no_attempt
     assert stage.seen() == {"n1": [1]}
     assert counts["failures"] == 0
     assert not letters()
+
+
+def test_one_full_document_holds_up_nobody_else(mongo, redis, settings):
+    settings.OUTBOX_BREAKER_FAILURES = 2
+
+    def before(event, delivery):
+        if delivery.aggregate_id == "full":
+            raise OutboxFull()
+
+    stage = Stage("embedded", before)
+    ids = [f"n{i}" for i in range(20)]
+    events = [event("full", i + 1) for i in range(20)] + [event(one, 1) for one in ids]
+    add_to_stream(redis, *events)
+    stage.drain()
+    assert stage.seen() == {one: [1] for one in ids}
+    add_to_stream(redis, *(event(one, 2) for one in ids))
+    stage.drain()
+    assert stage.seen() == {one: [1, 2] for one in ids}

@@ -422,6 +422,7 @@ def test_500_refused_documents_take_one_request_more(
     mongo, repository, publisher, settings, commands, monkeypatch, caplog
 ):
     monkeypatch.setattr("outbox.backoff.delay", lambda attempts: 60.0)
+    batch._told.clear()
     settings.OUTBOX_PARTITIONS = 1
     fill(repository, mongo, 500)
     publisher.refused.add("notes-internal")
@@ -626,6 +627,24 @@ def test_a_sweep_ends_when_its_time_is_up(relay, repository, settings):
     write(repository, "a")
     settings.OUTBOX_SWEEP_TIME = 0
     assert relay.sweep() == 0
+
+
+def test_a_batch_holds_no_more_than_so_much(mongo, relay, repository, publisher, monkeypatch):
+    sizes = []
+    publish = publisher.publish
+
+    def noting(groups):
+        sizes.append(sum(len(one.payload) for group in groups for one in group))
+        return publish(groups)
+
+    monkeypatch.setattr(publisher, "publish", noting)
+    monkeypatch.setattr(batch, "SIZE", 5_000)
+    for i in range(20):
+        note = Note(f"n{i}")
+        note.write("x" * 1_000)
+        repository.add(note)
+    assert relay.sweep() == 40
+    assert max(sizes) < 5_000 + 2 * 1_100
 
 
 def test_a_document_with_more_messages_than_a_batch_holds_is_published_in_order(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from outbox import clock, discarded, document, signals, stuck
+from outbox import batch, clock, discarded, document, signals, stuck
 from outbox.document import relaying
 from outbox.errors import NoSuchMessage
 from outbox.publishers.memory import InMemoryPublisher
@@ -20,6 +20,7 @@ from tests.notes import Note
 
 @pytest.fixture(autouse=True)
 def _notes(monkeypatch, settings):
+    batch._told.clear()
     monkeypatch.setattr(stuck, "collections", lambda: ["notes"])
     monkeypatch.setattr("outbox.backoff.delay", lambda attempts: 60.0)
     settings.OUTBOX_STUCK_AFTER = 2
@@ -180,7 +181,8 @@ def test_all_that_is_stuck_is_retried_in_two_requests_and_nothing_else(
     commands.clear()
     # n0 to n19 have failed three times, by now, "a" once.
     assert stuck.retry_all() == 20
-    assert commands.on("notes") == [("find", "notes"), ("update", "notes"), ("find", "notes")]
+    asked = [command for command, _ in commands.on("notes")]
+    assert asked == ["aggregate", "find", "update"]  # it counts them first
     assert stuck.count() == 0
     publisher.refused.clear()
     assert relay.sweep() == 40
@@ -239,6 +241,51 @@ def test_a_message_behind_the_first_can_be_discarded(store, relay, publisher):
     assert relay.sweep() == 2
     assert '"payload": null' in publisher.streams["notes-internal"][0]
     assert '"payload": null' not in publisher.streams["notes"][0]
+
+
+def test_discarding_a_message_leaves_the_stuck_one_before_it_stuck(store, relay, publisher):
+    publisher.refused.add("notes")
+    write("a")
+    fail(relay, 2)
+    before = pending(store)[0]
+    stuck.discard("notes", "a", pending(store)[1]["event_id"], reason="no", by="kim")
+    assert pending(store)[0] == before
+    assert stuck.count() == 1
+
+
+def test_a_failure_that_was_under_way_does_not_undo_a_retry(mongo, publisher):
+    publisher.refused.add("notes")
+    relay = Relay("notes", publisher=publisher)
+    write("a")
+    fail(relay, 1)
+
+    class Retried(InMemoryPublisher):
+        def publish(self, groups):
+            stuck.retry("notes", "a", groups[0][0].event_id)
+            return publisher.publish(groups)
+
+    Relay("notes", publisher=Retried()).sweep()
+    # Tried at once, as it was to be, and counted from the beginning.
+    assert pending(mongo)[0]["attempts"] == 1
+
+
+def test_retrying_all_comes_to_an_end_while_the_fault_lasts(mongo, relay, publisher, monkeypatch):
+    publisher.refused.add("notes")
+    monkeypatch.setattr("outbox.backoff.delay", lambda attempts: -1.0)
+    write(*(f"n{i}" for i in range(10)))
+    mongo["notes"].update_many({}, {"$set": {"outbox.pending.0.attempts": 5}})
+    monkeypatch.setattr(stuck, "PAGE", 3)
+    # As soon as they are released they have failed again.
+    sets = {"$set": {"outbox.pending.0.attempts": 1}}
+    monkeypatch.setattr(stuck, "wake", lambda *_: mongo["notes"].update_many({}, sets))
+    assert 10 <= stuck.retry_all(attempts=1) < 13
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_a_reason_is_needed(mongo, reason):
+    write("a")
+    with pytest.raises(ValueError, match="Give a reason"):
+        stuck.discard("notes", "a", pending(mongo)[0]["event_id"], reason=reason)
 
 
 @pytest.mark.parametrize("act", ["retry", "discard"])
