@@ -64,7 +64,15 @@ def start(supervisor: Supervisor, folder: RunFolder, interruption: Interruption,
     wait("worker", worker, partial(logged, worker, " ready."))
     wait("beat", beat, partial(logged, beat, "beat: Starting"))
     wait("consumer", consumer, partial(logged, consumer, "Consuming for"))
-    folder.write_environment({"WEB_URL": f"http://127.0.0.1:{port}", **servers, **access})
+    folder.write_environment(
+        {
+            "WEB_URL": f"http://127.0.0.1:{port}",
+            **servers,
+            **access,
+            # What manage.py needs as well, to be about the same databases.
+            **{name: environment[name] for name in ("DJANGO_SECRET_KEY", "DJANGO_DATABASE")},
+        }
+    )
 
 
 def _start_servers(

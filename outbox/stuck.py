@@ -33,12 +33,23 @@ RERUNS = 20
 
 
 class Stuck(NamedTuple):
-    """A pending message, where it is, and how often it has failed."""
+    """A pending message: where it is, what it is, how often it has failed, and why at last."""
 
     collection: str
     aggregate_id: str
     event_id: str | None
     attempts: int
+    last_error: str
+    type: str
+    topic: str
+    sequence: int
+
+    def __str__(self) -> str:
+        failed = f"failed {self.attempts} times: {self.last_error}" if self.attempts else "waits"
+        return (
+            f"{self.event_id}, {self.type}, number {self.sequence} of {self.collection} "
+            f"{self.aggregate_id} in {self.topic}; {failed}"
+        )
 
 
 def count(collection: str | None = None) -> int:
@@ -60,7 +71,7 @@ def messages(collection: str | None = None, *, attempts: int | None = None) -> I
             for stored in _failed(name, least):
                 # It is the first: those behind it were never tried.
                 first = relaying.pending(stored)[0]
-                yield Stuck(name, stored["_id"], first.get("event_id"), first["attempts"])
+                yield _stuck(name, stored["_id"], first)
 
 
 def find(event_id: str) -> Stuck:
@@ -74,9 +85,9 @@ def find(event_id: str) -> Stuck:
             documents = connections.collection(name)
             cursor = documents.find(where, relaying.FAILED, limit=1).hint(document.DUE_INDEX)
             for stored in cursor:
-                entries = {entry.get("event_id"): entry for entry in relaying.pending(stored)}
-                attempts = entries[event_id].get("attempts", 0)
-                return Stuck(name, stored["_id"], event_id, attempts)
+                for entry in relaying.pending(stored):
+                    if entry.get("event_id") == event_id:
+                        return _stuck(name, stored["_id"], entry)
     raise NoSuchMessage(f"{event_id} isn't pending: it has been published, or was never there.")
 
 
@@ -226,6 +237,19 @@ def _partition(collection: str, aggregate_id: str) -> int | None:
         documents = connections.collection(collection)
         stored = documents.find_one({"_id": aggregate_id}, relaying.PARTITION)
     return relaying.partition(stored) if stored and "outbox" in stored else None
+
+
+def _stuck(collection: str, aggregate_id: str, entry: Document) -> Stuck:
+    return Stuck(
+        collection,
+        aggregate_id,
+        entry.get("event_id"),
+        entry.get("attempts", 0),
+        entry.get("last_error", ""),
+        entry.get("type", "?"),
+        entry.get("topic", "?"),
+        entry.get("sequence", 0),
+    )
 
 
 def _failed(collection: str, attempts: int, limit: int = 0) -> Iterable[Document]:

@@ -21,7 +21,10 @@ DUE = {"outbox.pending": 1}
 PARTITION = {"outbox.partition": 1}
 
 #: What is read of a document with a failed message.
-FAILED = {"outbox.partition": 1, "outbox.pending.event_id": 1, "outbox.pending.attempts": 1}
+FAILED = {"outbox.partition": 1} | {
+    f"outbox.pending.{name}": 1
+    for name in ("event_id", "type", "topic", "sequence", "attempts", "last_error")
+}
 
 
 def partition(document: Document) -> int:

@@ -29,9 +29,7 @@ class Command(BaseCommand):
             try:
                 one = stuck.find(event_id)
                 if options["dry_run"]:
-                    self.stdout.write(
-                        f"would discard {event_id} of {one.collection} {one.aggregate_id}"
-                    )
+                    self.stdout.write(f"would discard {one}")
                 else:
                     stuck.discard(
                         one.collection, one.aggregate_id, event_id, reason=reason, by=operator()

@@ -11,13 +11,15 @@ from outbox.management.operator import operator
 
 class Command(BaseCommand):
     help = (
-        "Have pending messages published at once that wait because the broker refused them. "
-        "Example: manage.py outbox_retry --all"
+        "Have pending messages published at once that wait because the broker refused them; with "
+        "--dry-run, list them and say why. Example: manage.py outbox_retry --all --dry-run"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("ids", nargs="*", metavar="EVENT_ID", help="these messages")
-        parser.add_argument("--stuck", action="store_true", help="all that are stuck")
+        parser.add_argument(
+            "--stuck", action="store_true", help="all that have failed OUTBOX_STUCK_AFTER times"
+        )
         parser.add_argument("--all", action="store_true", help="all that have failed at all")
         parser.add_argument("--dry-run", action="store_true", help="only say which")
 
@@ -59,8 +61,5 @@ class Command(BaseCommand):
 
     def _show(self, found: list[stuck.Stuck]) -> None:
         for one in found:
-            self.stdout.write(
-                f"would retry {one.event_id} of {one.collection} {one.aggregate_id}, "
-                f"which has failed {one.attempts} times"
-            )
+            self.stdout.write(f"would retry {one}")
         self.stdout.write(f"{len(found)} would be tried again")

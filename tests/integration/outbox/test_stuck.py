@@ -120,7 +120,8 @@ def test_stuck_messages_are_listed_and_so_is_what_has_failed_at_all(store, relay
     fail(relay, 1)
     listed = list(stuck.messages())
     event_id = pending(store)[0]["event_id"]
-    assert listed == [("notes", "a", event_id, 3)]
+    why = "notes is refused"
+    assert listed == [("notes", "a", event_id, 3, why, "NotePublished", "notes", 1)]
     assert {one.aggregate_id for one in stuck.messages(attempts=1)} == {"a", "b"}
     assert stuck.count() == 1
 

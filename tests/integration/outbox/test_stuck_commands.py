@@ -58,7 +58,8 @@ def test_only_what_is_stuck_is_tried_again(refused, mongo, settings):
     mongo["notes"].update_one({"_id": "a"}, {"$set": {"outbox.pending.0.attempts": 10}})
     out, _, _ = run("outbox_retry", "--stuck", "--dry-run")
     assert out == (
-        f"would retry {first(mongo, 'a')['event_id']} of notes a, which has failed 10 times\n"
+        f"would retry {first(mongo, 'a')['event_id']}, NotePublished, number 1 of notes a in "
+        "notes; failed 10 times: notes is refused\n"
         "1 would be tried again\n"
     )
     assert run("outbox_retry", "--stuck")[0] == "1 to be tried at once\n"
@@ -81,7 +82,10 @@ def test_what_is_to_be_tried_again_has_to_be_clear(args):
 def test_one_is_discarded_with_a_reason(refused, mongo):
     event_id = first(mongo, "a")["event_id"]
     out, _, _ = run("outbox_discard", event_id, "--reason", "no", "--dry-run")
-    assert out == f"would discard {event_id} of notes a\n1 would be discarded\n"
+    assert out == (
+        f"would discard {event_id}, NotePublished, number 1 of notes a in notes; "
+        "failed 1 times: notes is refused\n1 would be discarded\n"
+    )
     assert not relaying.is_tombstone(first(mongo, "a"))
     assert run("outbox_discard", event_id, "--reason", "no")[0] == "1 discarded\n"
     kept = mongo["outbox_discarded"].find_one()
