@@ -1,6 +1,7 @@
 """The consumer group: a subscriber's side of a Redis stream."""
 
 import json
+import logging
 import os
 import secrets
 import socket
@@ -13,6 +14,8 @@ from redis.exceptions import RedisError, ResponseError
 from outbox import connections
 from outbox.conf import conf
 from outbox.errors import BrokerUnavailable
+
+logger = logging.getLogger(__name__)
 
 FIELD = b"event"
 
@@ -66,6 +69,13 @@ class ConsumerGroup:
                 if "NOGROUP" not in str(error) and "UNBLOCKED" not in str(error):
                     raise
         # Redis has lost its data. The inbox knows what has been handled, so: all of what is there.
+        logger.warning(
+            "%s is gone from %s, and events may be: Redis has lost data, or somebody has deleted "
+            "it. Begins anew; `manage.py outbox_replay` publishes again what is missing.",
+            self.group,
+            self.stream,
+            extra={"action": "group_lost", "subscriber": self.group, "stream": self.stream},
+        )
         self.create()
         return []
 
@@ -155,7 +165,8 @@ def _decoded(value: bytes) -> str:
 def _broker_errors() -> Iterator[None]:
     try:
         yield
-    except ResponseError:
-        raise
+    except ResponseError as error:
+        # Its own state, a key of another type, a missing right: no event is to blame.
+        raise BrokerUnavailable(f"Redis can't serve consumers now: {error}") from error
     except RedisError as error:
         raise BrokerUnavailable(f"Redis can't be reached: {error}") from error

@@ -5,7 +5,7 @@
 
 The question goes with the batch, in the same round trip. The first batch of a client, and one that
 comes after a failure, is preceded by a question alone: a replica that is away for an hour must not
-let every retry add the batch to the stream once more.
+let every retry add the batch to the stream once more. Nor must one that is slow: see `unconfirmed`.
 """
 
 import json
@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from outbox.conf import conf
 from outbox.errors import BrokerUnavailable
+from outbox.publishers import unconfirmed
 
 #: A key that is written before each question. WAIT is about the last write of its own connection,
 #: and that may be long past, or none: the messages can be repeats that added nothing, of a batch
@@ -34,12 +35,37 @@ _satisfied: WeakKeyDictionary["redis.Redis", dict[str, int]] = WeakKeyDictionary
 
 
 def ensure(client: "redis.Redis") -> None:
-    """Raise `BrokerUnavailable` before anything is added, if the last answer wasn't good enough."""
-    wanted = conf.REDIS_DURABILITY
-    if wanted and _satisfied.get(client) != wanted:
+    """Raise `BrokerUnavailable` before anything is added, if the last answer wasn't good enough.
+
+    A good one confirms what this process had added before it asked.
+    """
+    if not (wanted := conf.REDIS_DURABILITY):
+        return
+    # Before the question is sent: what other threads add meanwhile it isn't about.
+    asked = unconfirmed.waiting(client)
+    if asked or _satisfied.get(client) != wanted:
         pipeline = client.pipeline(transaction=False)
         ask(pipeline)
-        confirm(client, pipeline.execute(raise_on_error=False), "Nothing was published.")
+        identify(pipeline)
+        *answers, identity = pipeline.execute(raise_on_error=False)
+        confirm(client, answers, "Nothing was published.")
+        unconfirmed.confirm(client, asked, history(identity))
+
+
+def identify(pipeline: Any) -> None:
+    """Let a pipeline ask which history of the data it is about.
+
+    Before messages are added and after a question is answered: if both say the same, then one
+    server has been the primary all that time. A replica says what its primary does, but can't
+    answer the question; and made a primary, it begins a new history.
+    """
+    if conf.REDIS_DURABILITY:
+        pipeline.info("replication")
+
+
+def history(identity: Any) -> str | None:
+    """What `identify` was answered; None if the server doesn't tell."""
+    return str(identity["master_replid"]) if isinstance(identity, dict) else None
 
 
 def ask(pipeline: Any) -> None:
@@ -56,7 +82,7 @@ def ask(pipeline: Any) -> None:
 def confirm(
     client: "redis.Redis",
     answers: Sequence[Any],
-    otherwise: str = "The messages are on the stream, stay pending and will be published again.",
+    otherwise: str = "The messages are on the stream, and stay pending until it does.",
 ) -> None:
     """Raise `BrokerUnavailable` unless these answers to `ask` are good enough."""
     wanted = conf.REDIS_DURABILITY
@@ -85,9 +111,16 @@ def _missing(wanted: dict[str, int], answers: list[Any]) -> list[str]:
         missing.append(_too_few(answers.pop(0), wanted["replicas"], REPLICAS))
     if "aof" in wanted:
         answer = answers.pop(0)
-        files = answer if isinstance(answer, RedisError) else sum(answer)
-        missing.append(_too_few(files, wanted["aof"], FILES))
+        missing.append(_too_few(_files(answer, wanted["aof"]), wanted["aof"], FILES))
     return [one for one in missing if one]
+
+
+def _files(answer: Any, wanted: int) -> Any:
+    """How many of the files that are wanted have it: another replica's isn't this server's own."""
+    if isinstance(answer, RedisError):
+        return answer
+    own, replicas = answer
+    return own + min(replicas, wanted - 1)
 
 
 def _too_few(found: Any, wanted: int, what: str) -> str:

@@ -1,14 +1,19 @@
 """One contract over every publisher: in memory, on Redis and on Valkey."""
 
 import json
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
 from outbox.envelope import Envelope
 from outbox.errors import BrokerUnavailable, PublishError
+from outbox.publishers import adding, idempotence
 from outbox.publishers.memory import InMemoryPublisher
 from outbox.publishers.redis import RedisStreamPublisher
+from outbox.relay import Relay
+from tests import notes
 
 
 def envelope(aggregate_id, sequence, topic="orders", payload='{"a":1}'):
@@ -23,6 +28,30 @@ def envelope(aggregate_id, sequence, topic="orders", payload='{"a":1}'):
         payload=payload,
         metadata={"correlationId": "c"},
     )
+
+
+def ids_of(client, stream="orders"):
+    return [json.loads(fields[b"event"])["eventId"] for _, fields in client.xrange(stream)]
+
+
+@contextmanager
+def as_user(client, settings, *, keys=("*",), commands=()):
+    """The broker, used by somebody who may do everything but for these."""
+    client.acl_setuser(
+        "relay",
+        enabled=True,
+        nopass=True,
+        reset=True,
+        categories=["+@all"],
+        commands=list(commands),
+        keys=list(keys),
+    )
+    port = client.connection_pool.connection_kwargs["port"]
+    settings.OUTBOX_REDIS_URL = f"redis://relay:any@127.0.0.1:{port}/0"
+    try:
+        yield
+    finally:
+        client.acl_deluser("relay")
 
 
 class InMemory:
@@ -186,3 +215,94 @@ def test_a_lost_answer_is_an_unknown_outcome_and_nothing_is_sent_again(server):
             RedisStreamPublisher().publish([[envelope("a", 1)]])
     server.execute_command("CLIENT", "UNPAUSE")
     assert server.xlen("orders") <= 1
+
+
+def test_a_stream_that_may_not_be_written_is_the_fault_of_its_own_message(server, settings):
+    """Redis refuses a whole script because of one key, and says it of none."""
+    with as_user(server, settings, keys=["orders", "outbox:*"]):
+        outcomes = RedisStreamPublisher().publish(
+            [
+                [envelope("a", 1), envelope("a", 2), envelope("a", 1, "closed"), envelope("a", 3)],
+                [envelope("b", 1, "closed"), envelope("b", 1)],
+                [envelope("c", 1), envelope("c", 2)],
+                [envelope("d", 1)],
+            ]
+        )
+    assert [outcome.published for outcome in outcomes] == [2, 0, 2, 1]
+    assert [type(outcome.error) for outcome in outcomes[:2]] == [PublishError] * 2
+    assert [outcome.error for outcome in outcomes[2:]] == [None] * 2
+    assert "permissions" in str(outcomes[0].error)
+    added = ["a-orders-1", "a-orders-2", "c-orders-1", "c-orders-2", "d-orders-1"]
+    assert sorted(ids_of(server)) == added
+    assert ids_of(server).index("a-orders-1") < ids_of(server).index("a-orders-2")
+    assert not server.exists("closed")
+
+
+def test_a_wrong_right_on_one_topic_is_charged_to_its_own_message(mongo, server, settings, caplog):
+    note = notes.Note("n1")
+    note.write("hello")
+    note.write("again")
+    notes.repository().add(note)
+    with as_user(server, settings, keys=["notes", "outbox:*"]):
+        assert Relay("notes").sweep() == 1
+    first, *behind = mongo["notes"].find_one()["outbox"]["pending"]
+    assert (first["topic"], first["attempts"]) == ("notes-internal", 1)
+    assert [one.get("attempts") for one in behind] == [None] * 2
+    assert server.xlen("notes") == 1
+    assert "Publishing to notes-internal failed" in caplog.text
+
+
+@pytest.mark.parametrize("long", [2, 30])
+def test_without_the_right_to_run_scripts_messages_are_added_in_order(server, settings, long):
+    groups = [[envelope(one, number) for number in range(long)] for one in "ab"]
+    with as_user(server, settings, commands=["-eval"]):
+        outcomes = RedisStreamPublisher().publish([*groups, [envelope("c", 1)]])
+    assert outcomes == [(long, None), (long, None), (1, None)]
+    for one in "ab":
+        mine = [id for id in ids_of(server) if id.startswith(one)]
+        assert mine == [f"{one}-orders-{number}" for number in range(long)]
+
+
+def test_adding_one_by_one_does_not_take_for_ever(server, settings, monkeypatch):
+    clock = iter([0.0, 1.0, 2.0, 1000.0])
+    monkeypatch.setattr(adding, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    group = [envelope("a", number) for number in range(10)]
+    with as_user(server, settings, commands=["-eval"]):
+        [outcome] = RedisStreamPublisher().publish([group])
+    assert (outcome.published, type(outcome.error)) == (3, BrokerUnavailable)
+    assert server.xlen("orders") == 3
+
+
+def test_a_script_that_refuses_one_message_is_not_followed_by_another_try(server):
+    server.set("broken", "not a stream")
+    idempotence.prepare(server, [])  # what the client opens with adds as well, or tries to
+    server.config_resetstat()
+    group = [envelope("a", 1, topic="broken"), envelope("a", 1)]
+    assert RedisStreamPublisher().publish([group])[0].published == 0
+    assert server.info("commandstats")["cmdstat_xadd"]["calls"] == 1
+
+
+@pytest.mark.parametrize("many", [1, 2])
+def test_what_redis_says_is_told_without_the_trappings_of_a_script(server, many):
+    def said(topic="orders"):
+        return RedisStreamPublisher().publish([[envelope("a", 1, topic)] * many])[0].error.args[0]
+
+    server.set("broken", "not a stream")
+    refused = "Redis refused the message: "
+    assert said("broken").startswith(f"{refused}WRONGTYPE Operation against a key")
+    server.config_set("maxmemory", 1)
+    try:
+        memory = said()
+    finally:
+        server.config_set("maxmemory", 0)
+    assert memory.removeprefix(refused).removeprefix("OOM ") == (
+        "command not allowed when used memory > 'maxmemory'."
+    )
+    server.replicaof("127.0.0.1", 1)
+    try:
+        only = said()
+    finally:
+        server.replicaof("no", "one")
+    assert only.removeprefix("Redis can't take messages now: ").removeprefix("READONLY ") == (
+        "You can't write against a read only replica."
+    )
