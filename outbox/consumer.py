@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 from outbox import connections, dead_letters, delivery, effects, inbox, outages, swap
+from outbox.beginnings import Beginnings
 from outbox.breaker import Breaker
 from outbox.conf import conf
 from outbox.consumer_group import ConsumerGroup, Entry
@@ -79,7 +80,7 @@ class Consumer:
         upcasters: Sequence[Upcaster] = (),
         breaker: Breaker | None = None,
     ) -> None:
-        name, self._from_now = subscriber.name, subscriber.start == "now"
+        name = subscriber.name
         self.subscriber = subscriber
         self.stream = stream
         self.counts: Counter[str] = Counter()
@@ -90,6 +91,7 @@ class Consumer:
         )
         self._group = ConsumerGroup(stream, name)
         self._cursors = inbox.Cursors(name, subscriber.topic)
+        self._beginnings = Beginnings(subscriber, self._group, self._cursors)
         self._failures = Failures(subscriber, stream, self.counts)
         self._deferred = DeferredEvents(
             subscriber,
@@ -97,6 +99,7 @@ class Consumer:
             self._runner,
             self._failures,
             self._cursors,
+            self._beginnings,
             self._may_go_on,
             self.counts,
         )
@@ -171,7 +174,8 @@ class Consumer:
         self._cursors.forget()
         # What was there before and isn't now, Redis has lost: a second beginning is from the start.
         name, topic = self.subscriber.name, self.subscriber.topic
-        self._group.create(from_now=self._from_now and not inbox.has_begun(name, topic))
+        from_now = self.subscriber.start == "now"
+        self._group.create(from_now=from_now and not inbox.has_begun(name, topic))
         while entries := self._group.unacknowledged(conf.CONSUMER_BATCH):
             self._handle(read(entries, topic))
         self._claim(idle=0)
@@ -299,12 +303,13 @@ class Consumer:
 
     def _arranged(self, deliveries: Sequence[Delivery]) -> Arrangement:
         ids = [one.aggregate_id for one in deliveries]
-        found = arrange(deliveries, self._cursors.look_up(ids), from_now=self._from_now)
+        found = arrange(deliveries, self._cursors.look_up(ids))
         if found.early:
             # Unless somebody else has moved a cursor: while a topic is being spread over other
             # streams, those have consumers of their own.
             self._cursors.look_up((one.aggregate_id for one in found.early), afresh=True)
-            found = arrange(deliveries, self._cursors.look_up(ids), from_now=self._from_now)
+            self._beginnings.begin(deliveries)
+            found = arrange(deliveries, self._cursors.look_up(ids))
         return found
 
     def _may_go_on(self) -> bool:

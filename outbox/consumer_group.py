@@ -44,7 +44,7 @@ class ConsumerGroup:
     def __init__(self, stream: str, group: str) -> None:
         self.stream = stream
         self.group = group
-        self._consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
     def create(self, *, from_now: bool = False) -> None:
         """Create the group, and the stream, unless they are there: from the beginning, or now."""
@@ -93,7 +93,7 @@ class ConsumerGroup:
                 answer: Any = self._redis.xautoclaim(
                     self.stream,
                     self.group,
-                    self._consumer,
+                    self.consumer,
                     min_idle_time=round(idle * 1000),
                     start_id=start,
                     count=count,
@@ -127,7 +127,7 @@ class ConsumerGroup:
     def _read(self, start: str, count: int, block: float) -> list[Entry]:
         answer: Any = self._redis.xreadgroup(
             self.group,
-            self._consumer,
+            self.consumer,
             {self.stream: start},
             count=count,
             block=round(block * 1000) or None,

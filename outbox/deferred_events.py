@@ -10,6 +10,7 @@ from functools import partial
 from pymongo.client_session import ClientSession
 
 from outbox import backoff, clock, connections, dead_letters, deferred, inbox, signals
+from outbox.beginnings import Beginnings
 from outbox.conf import conf
 from outbox.deferred import Deferred
 from outbox.delivery import Delivery
@@ -17,17 +18,13 @@ from outbox.effects import EffectRunner, Notes, Result
 from outbox.effects.base import GoOn
 from outbox.errors import ProcessDied, StoreUnavailable
 from outbox.failures import Failures
+from outbox.gap_reports import GapReports
 from outbox.subscriber import Subscriber
 
 logger = logging.getLogger(__name__)
 
 #: Deferred events that are looked at before the stream is read again.
 AT_A_TIME = 100
-#: What is said of each OUTBOX_GAP_POLICY.
-POLICIES = {
-    "hold": "waits on, and goes on the moment that comes (OUTBOX_GAP_POLICY is hold)",
-    "pass": "goes on without (OUTBOX_GAP_POLICY is pass)",
-}
 #: Seconds between two looks when nothing is known to be deferred: a dead letter may be replayed.
 LOOK_EVERY = 0.2
 
@@ -42,6 +39,7 @@ class DeferredEvents:
         runner: EffectRunner,
         failures: Failures,
         cursors: inbox.Cursors,
+        beginnings: Beginnings,
         go_on: GoOn,
         counts: Counter[str],
     ) -> None:
@@ -50,6 +48,8 @@ class DeferredEvents:
         self._runner = runner
         self._failures = failures
         self._cursors = cursors
+        self._beginnings = beginnings
+        self._gaps = GapReports(subscriber.name, stream)
         self._go_on = go_on
         self._counts = counts
         self._look_again_at = 0.0
@@ -61,6 +61,8 @@ class DeferredEvents:
         if not self._failures.something_deferred and time.monotonic() < self._look_again_at:
             return False
         self._look_again_at = time.monotonic() + LOOK_EVERY
+        # Gaps of the last rounds that were told too soon after others.
+        self._gaps.tell()
         name, now = self._subscriber.name, clock.now(connections.database())
         found = deferred.due(name, self._stream, now, AT_A_TIME)
         if self._failures.something_deferred and not found:
@@ -76,6 +78,7 @@ class DeferredEvents:
             elif one.delivery.aggregate_id not in done:
                 done.add(one.delivery.aggregate_id)
                 self._work_off(one.delivery.aggregate_id)
+        self._gaps.tell()
         return bool(found)
 
     def follow(self, handled: Iterable[Delivery]) -> None:
@@ -94,12 +97,13 @@ class DeferredEvents:
                 return
             cursors = self._cursors.look_up([aggregate_id])
             number = first.delivery.sequence
-            from_now = self._subscriber.start == "now"
-            known = cursors.get(aggregate_id, number - 1 if from_now else 0)
+            known = cursors.get(aggregate_id, 0)
             if number > known + 1:
                 # The consumer of another stream may have moved it, if the topic has been spread
                 # over others.
-                cursors = self._cursors.look_up([aggregate_id], afresh=True)
+                self._cursors.look_up([aggregate_id], afresh=True)
+                self._beginnings.begin([first.delivery])
+                cursors = self._cursors.look_up([aggregate_id])
                 known = cursors.get(aggregate_id, 0)
             if number <= known:
                 self._counts["repeats"] += 1
@@ -184,18 +188,8 @@ class DeferredEvents:
                 name, self._stream, first._replace(due_at=first.since + patience)
             )
             return False
-        logger.log(
-            logging.WARNING if first.alerted else logging.ERROR,
-            "%s has waited %s s for number %s of %s in %s; number %s is there. It %s.",
-            name,
-            round((now - first.since).total_seconds()),
-            known + 1,
-            event.aggregate_id,
-            event.topic,
-            event.sequence,
-            POLICIES[conf.GAP_POLICY],
-            extra=event.log | {"action": "gap", "subscriber": name},
-        )
+        waited = (now - first.since).total_seconds()
+        self._gaps.add(event, missing=known + 1, waited=waited, is_new=not first.alerted)
         if not first.alerted:
             signals.gap_timed_out.send_robust(
                 name, delivery=event, missing=known + 1, policy=conf.GAP_POLICY

@@ -163,6 +163,21 @@ def advance(
             raise Superseded()
 
 
+def begin(subscriber: str, topic: str, before: Mapping[str, int]) -> None:
+    """Set the cursors of aggregates to the numbers `before` their first; one that is there stays.
+
+    One request.
+    """
+    prefix = f"{subscriber}:{topic}:"
+    new = [{"_id": prefix + one, "sequence": last} for one, last in before.items()]
+    if not new:
+        return
+    try:
+        connections.collection(CURSORS).insert_many(new, ordered=False)
+    except BulkWriteError as error:
+        connections.raise_unless_duplicate(error)
+
+
 def go_past(
     subscriber: str, topic: str, aggregate_id: str, known: int, last: int, *, new: bool
 ) -> None:

@@ -15,16 +15,14 @@ class Arrangement:
     early: list[Delivery] = field(default_factory=list)
 
 
-def arrange(
-    deliveries: Iterable[Delivery], cursors: Mapping[str, int], *, from_now: bool = False
-) -> Arrangement:
+def arrange(deliveries: Iterable[Delivery], cursors: Mapping[str, int]) -> Arrangement:
     """Tell deliveries apart, in their order, by the last number of each aggregate in `cursors`.
 
-    With `from_now`, an aggregate that isn't there begins with whatever comes first.
+    An aggregate that isn't there begins with number 1.
     """
     found, last = Arrangement(), dict(cursors)
     for delivery in deliveries:
-        known = last.get(delivery.aggregate_id, delivery.sequence - 1 if from_now else 0)
+        known = last.get(delivery.aggregate_id, 0)
         if delivery.sequence <= known:
             found.repeats.append(delivery)
         elif delivery.sequence == known + 1:

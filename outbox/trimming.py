@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import RedisError
 
 from outbox import connections, signals, streams
+from outbox.beginnings import trimmed_key
 from outbox.conf import conf
 from outbox.discovery import messaging, topics
 from outbox.errors import BrokerUnavailable
@@ -38,11 +39,14 @@ REMIND_AFTER = 3600
 # takes the rest, which is less than a step. Not `ACKED`, which some versions do nothing with.
 # Ids are compared as text, since their numbers can be larger than Lua's.
 #
+# What it notes in KEYS[2] is for `beginnings`. That comes after the trimming: then Redis takes it
+# even if its memory is full.
+#
 # Answers with the number trimmed, whether there may be more, the length, the time, the first entry,
 # and for each group (and each of ARGV[3…] that isn't one) its oldest entry not acknowledged and how
 # many it has read and not acknowledged.
 TRIM = """
-local key, retention, step = KEYS[1], tonumber(ARGV[1]), ARGV[2]
+local key, noted, retention, step = KEYS[1], KEYS[2], tonumber(ARGV[1]), ARGV[2]
 if redis.call('TYPE', key).ok ~= 'stream' then return false end
 
 local function parts(id) return string.match(id, '^(%d+)-(%d+)$') end
@@ -85,6 +89,16 @@ if #rows > 0 then
   trimmed = redis.call('XTRIM', key, 'MINID', '~', bound, 'LIMIT', step)
   if trimmed > 0 then more = 1
   else trimmed = redis.call('XTRIM', key, 'MINID', '=', bound) end
+end
+if trimmed > 0 then
+  if redis.call('EXISTS', noted) == 0 then
+    redis.call('SADD', noted, '')
+    for name in pairs(known) do redis.call('SADD', noted, name) end
+  else
+    for _, name in ipairs(redis.call('SMEMBERS', noted)) do
+      if name ~= '' and not known[name] then redis.call('SREM', noted, name) end
+    end
+  end
 end
 return {trimmed, more, redis.call('XLEN', key), now, first_from('-') or '', rows}
 """
@@ -130,20 +144,21 @@ def trim() -> list[Trimmed]:
     for topic in topics():
         declared = [one.name for one in messaging().subscribes.values() if one.topic == topic]
         for stream in [*streams.streams_of(topic), *streams.left_over(topic)]:
-            if (found := _trim(stream, declared, ends)) is not None:
+            if (found := _trim(stream, topic, declared, ends)) is not None:
                 done.append(found)
                 _tell(found, conf.STREAM_RETENTION.total_seconds())
     return done
 
 
-def _trim(stream: str, declared: list[str], ends: float) -> Trimmed | None:
+def _trim(stream: str, topic: str, declared: list[str], ends: float) -> Trimmed | None:
     """None if there is no such stream."""
     assert conf.STREAM_RETENTION is not None  # noqa: S101 - looked at before
     retention, total = conf.STREAM_RETENTION.total_seconds(), 0
+    keys = [stream, trimmed_key(topic)]
     while True:
         with _broker_errors():
             answer: Any = connections.redis_client().eval(
-                TRIM, 1, stream, round(retention * 1000), STEP, *declared
+                TRIM, len(keys), *keys, round(retention * 1000), STEP, *declared
             )
         if answer is None:
             return None

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from outbox import consumers, signals, streams
+from outbox import consumers, deferred_events, gap_reports, signals, streams
 from outbox.consumers import consumers_of
 from tests.integration.outbox import consuming
 from tests.integration.outbox.consuming import (
@@ -207,6 +207,9 @@ def test_more_than_a_document_can_hold_is_a_dead_letter_too(redis):
     assert len(letters()) == 2
 
 
+REPORTERS = ("outbox.gap_reports", "outbox.deferred_events")
+
+
 @pytest.fixture
 def alerts():
     found = []
@@ -241,6 +244,26 @@ def test_a_gap_is_told_once_logged_and_held_until_the_missing_one_comes(
     stage.drain()
     assert stage.seen()["n1"] == [1, 2, 3, 4]
     assert waiting() == letters() == []
+
+
+@pytest.mark.parametrize("policy", ["hold", "pass"])
+def test_many_gaps_at_once_are_two_lines_a_minute_and_each_is_signalled(
+    redis, settings, alerts, caplog, monkeypatch, policy
+):
+    settings.OUTBOX_GAP_TIMEOUT, settings.OUTBOX_GAP_POLICY = 1.0, policy
+    monkeypatch.setattr(gap_reports, "EVERY", 3600)
+    monkeypatch.setattr(deferred_events, "AT_A_TIME", 8)
+    consumer = Stage("projection").consumer()
+    add(redis, *(event(f"n{number}", 2) for number in range(20)))
+    consumer.drain()
+    for _ in range(2):
+        time.sleep(1.05)
+        consumer.drain()
+    assert len(alerts) == 20
+    told = [(one.levelname, one.getMessage()) for one in caplog.records if one.name in REPORTERS]
+    assert [level for level, _ in told] == ["ERROR", "ERROR"]
+    assert "for number 1 of n" in told[0][1]
+    assert told[1][1] == "titles has waited as long for numbers of 7 other aggregates on notes."
 
 
 def test_a_gap_can_be_passed_and_the_late_one_is_kept_as_one_dead_letter(

@@ -6,9 +6,9 @@ from outbox.sequencing import arrange
 from tests.integration.outbox.consuming import event
 
 
-def arranged(numbers, cursors=None, **more):
+def arranged(numbers, cursors=None):
     deliveries = [read(json.dumps(event("n1", one)), "notes") for one in numbers]
-    found = arrange(deliveries, cursors or {}, **more)
+    found = arrange(deliveries, cursors or {})
     return [[one.sequence for one in some] for some in (found.in_turn, found.repeats, found.early)]
 
 
@@ -17,10 +17,9 @@ def test_those_in_turn_the_repeats_and_the_early_ones_are_told_apart():
     assert arranged([3, 4, 5, 7], {"n1": 4}) == [[5], [3, 4], [7]]
 
 
-def test_a_new_aggregate_begins_with_its_first_event_or_from_now_with_any():
+def test_a_new_aggregate_begins_with_its_first_event():
     assert arranged([17, 18]) == [[], [], [17, 18]]
-    assert arranged([17, 18, 16, 20], from_now=True) == [[17, 18], [16], [20]]
-    assert arranged([17], {"n1": 4}, from_now=True) == [[], [], [17]]
+    assert arranged([2, 1, 2]) == [[1, 2], [], [2]]
 
 
 def test_in_any_order_what_is_in_turn_is_gapless_and_nothing_is_left_out():
