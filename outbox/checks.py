@@ -103,7 +103,8 @@ def check_transactions(**kwargs: Any) -> list[CheckMessage]:
         with pymongo.timeout(PATIENCE):
             supported = transactions.supported(connections.database())
     except (PyMongoError, ImproperlyConfigured) as error:
-        text = f"MongoDB couldn't be asked if it has transactions, which are needed here: {error}"
+        reason = str(error).partition(", Timeout: ")[0]  # not pymongo's account of each server
+        text = f"MongoDB couldn't be asked if it has transactions, which are needed here: {reason}"
         return [*messages, Warning(text, id="outbox.W003")]
     return messages if supported else messages + needs
 
