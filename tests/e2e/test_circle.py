@@ -12,7 +12,7 @@ from tests.e2e.shop import Shop
 #: A few of the first are there, so that they run out; there are enough of the last.
 ON_HAND = {"SCARCE": 30, "RARE": 150, "PLENTY": 5000}
 #: CONSUMER_KILLS=30 for the long way.
-CONSUMER_KILLS = int(os.environ.get("CONSUMER_KILLS", "6"))
+CONSUMER_KILLS = int(os.environ.get("CONSUMER_KILLS", "4"))
 
 
 def kill(running, name):

@@ -11,6 +11,7 @@ from outbox.beginnings import trimmed_key
 from outbox.discovery import Messaging
 from outbox.errors import RebuildRefused, StoreUnavailable
 from outbox.rebuild import rebuild
+from tests.faults.length import times
 from tests.integration.outbox import consuming
 from tests.integration.outbox.consuming import Stage, add, event, letters, waiting
 
@@ -252,7 +253,7 @@ def test_trimming_leaves_its_note_even_if_the_memory_is_full(server, before):
     assert server.smembers(trimmed_key("notes")) == {b"", b"first"}
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(times(1, 20)))
 def test_a_subscriber_added_at_any_time_handles_just_what_is_there_then_and_from_then_on(
     server, settings, seed
 ):
