@@ -14,6 +14,7 @@ from pymongo.errors import DuplicateKeyError
 
 from outbox import clock, connections, context, document, transactions
 from outbox.aggregate import Aggregate
+from outbox.conf import conf
 from outbox.document import Document, saving
 from outbox.errors import (
     AggregateAlreadyExists,
@@ -131,7 +132,8 @@ class DocumentRepository(ABC, Generic[A]):
             update, after = saving.update(
                 aggregate.version, aggregate.stored, fields, messages, at, context.current()
             )
-            saving.refuse_if_full(aggregate.id, {}, update)  # no document would take so many
+            if len(saving.pushed(update)) > conf.MAX_PENDING:  # no document would take so many
+                saving.refuse_if_full(aggregate.id, {}, update)
             guard = saving.guard(aggregate.id, aggregate.version, update)
 
             def change(session: Session) -> None:
