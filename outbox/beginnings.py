@@ -14,13 +14,10 @@ What trimming leaves behind to tell by (see `trimming`), in the same Redis as th
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from redis.exceptions import RedisError
-
 from outbox import connections, deferred, inbox, streams
 from outbox.conf import conf
 from outbox.consumer_group import ConsumerGroup
 from outbox.delivery import Delivery
-from outbox.errors import BrokerUnavailable
 from outbox.subscriber import Subscriber
 
 
@@ -65,10 +62,8 @@ class Beginnings:
 
     def _may_begin(self) -> bool:
         """Whether what is seen first is the earliest there is."""
-        try:
+        with connections.broker_errors("Redis can't be asked what was trimmed"):
             return self._comes_late() and self._has_all_before()
-        except RedisError as error:
-            raise BrokerUnavailable(f"Redis can't be asked what was trimmed: {error}") from error
 
     def _comes_late(self) -> bool:
         if self._subscriber.start == "now":

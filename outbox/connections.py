@@ -28,10 +28,11 @@ from pymongo.errors import (
     WTimeoutError,
 )
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from outbox.conf import conf
-from outbox.errors import MissingIndex, StoreUnavailable
+from outbox.errors import BrokerUnavailable, MissingIndex, StoreUnavailable
 
 Document = dict[str, Any]
 
@@ -112,6 +113,21 @@ def update_each(documents: Collection[Document], updates: Sequence[Update]) -> N
             documents.update_one(*one)
     elif updates:
         documents.bulk_write([UpdateOne(*one) for one in updates], ordered=False)
+
+
+@contextmanager
+def broker_errors(
+    unreachable: str = "Redis can't be reached", refused: str | None = None
+) -> Iterator[None]:
+    """Raise `BrokerUnavailable` for whatever redis-py says.
+
+    `unreachable` is what is said of it; `refused`, if it is given, of what Redis itself answers.
+    """
+    try:
+        yield
+    except RedisError as error:
+        answered = refused and isinstance(error, ResponseError)
+        raise BrokerUnavailable(f"{refused if answered else unreachable}: {error}") from error
 
 
 def raise_unless_duplicate(error: BulkWriteError) -> None:

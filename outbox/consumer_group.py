@@ -6,14 +6,13 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from outbox import connections
 from outbox.conf import conf
-from outbox.errors import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -161,12 +160,6 @@ def _decoded(value: bytes) -> str:
         return value[:LONGEST_STRANGE].decode(errors="backslashreplace")
 
 
-@contextmanager
-def _broker_errors() -> Iterator[None]:
-    try:
-        yield
-    except ResponseError as error:
-        # Its own state, a key of another type, a missing right: no event is to blame.
-        raise BrokerUnavailable(f"Redis can't serve consumers now: {error}") from error
-    except RedisError as error:
-        raise BrokerUnavailable(f"Redis can't be reached: {error}") from error
+def _broker_errors() -> AbstractContextManager[None]:
+    # Its own state, a key of another type, a missing right: no event is to blame.
+    return connections.broker_errors(refused="Redis can't serve consumers now")

@@ -7,11 +7,8 @@ An aggregate's messages of one topic are all on one of them, so their order is t
 from collections.abc import Callable
 from zlib import crc32
 
-from redis.exceptions import RedisError
-
 from outbox import connections
 from outbox.conf import conf
-from outbox.errors import BrokerUnavailable
 
 #: Streams that a topic can be spread over.
 MOST_PARTITIONS = 1024
@@ -57,7 +54,5 @@ def left_over(topic: str) -> list[str]:
     pipeline = connections.redis_client().pipeline(transaction=False)
     for one in others:
         pipeline.exists(one)
-    try:
+    with connections.broker_errors():
         return [one for one, is_there in zip(others, pipeline.execute(), strict=True) if is_there]
-    except RedisError as error:
-        raise BrokerUnavailable(f"Redis can't be reached: {error}") from error

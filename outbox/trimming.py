@@ -11,17 +11,12 @@ Dying anywhere: the next run goes on.
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
-
-from redis.exceptions import RedisError
 
 from outbox import connections, signals, streams
 from outbox.beginnings import trimmed_key
 from outbox.conf import conf
 from outbox.discovery import messaging, topics
-from outbox.errors import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +151,7 @@ def _trim(stream: str, topic: str, declared: list[str], ends: float) -> Trimmed 
     retention, total = conf.STREAM_RETENTION.total_seconds(), 0
     keys = [stream, trimmed_key(topic)]
     while True:
-        with _broker_errors():
+        with connections.broker_errors("Redis can't trim"):
             answer: Any = connections.redis_client().eval(
                 TRIM, len(keys), *keys, round(retention * 1000), STEP, *declared
             )
@@ -207,14 +202,6 @@ def _tell(found: Trimmed, retention: float) -> None:
 def _is_news(what: str) -> bool:
     """Whether it hasn't been told of lately, by any process."""
     # Dying after this: it is told an hour later.
-    with _broker_errors():
+    with connections.broker_errors("Redis can't trim"):
         client = connections.redis_client()
         return bool(client.set(f"outbox:behind:{what}", 1, nx=True, ex=REMIND_AFTER))
-
-
-@contextmanager
-def _broker_errors() -> Iterator[None]:
-    try:
-        yield
-    except RedisError as error:
-        raise BrokerUnavailable(f"Redis can't trim: {error}") from error

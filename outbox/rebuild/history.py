@@ -8,14 +8,12 @@ import heapq
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from outbox import connections, delivery, dispatched, streams
 from outbox.connections import Document
 from outbox.consumer_group import FIELD
 from outbox.delivery import Delivery
 from outbox.envelope import Envelope, to_json
-from outbox.errors import BrokerUnavailable, UnreadableEvent
+from outbox.errors import UnreadableEvent
 
 #: Events that are read at a time.
 PAGE = 1000
@@ -96,7 +94,5 @@ class History:
 
 
 def _ask(command: str, stream: str, **arguments: Any) -> Any:
-    try:
+    with connections.broker_errors():
         return getattr(connections.redis_client(), command)(stream, **arguments)
-    except RedisError as error:
-        raise BrokerUnavailable(f"Redis can't be reached: {error}") from error
