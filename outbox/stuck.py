@@ -97,13 +97,13 @@ def retry(collection: str, aggregate_id: str, event_id: str, *, by: str = "") ->
     It counts as never tried. Doing it twice does no harm. Raises `NoSuchMessage` if it isn't
     pending: it was published meanwhile, or never was there.
     """
-    _change(
+    partition = _change(
         collection,
         aggregate_id,
         event_id,
         lambda entries, position, now: relaying.release(aggregate_id, entries, now),
     )
-    _wake(collection, aggregate_id)
+    wake(collection, partition)
     logger.warning(
         "%s has %s of %s %s tried again.",
         by or "Somebody",
@@ -169,8 +169,8 @@ def discard(
         return relaying.bury(aggregate_id, entries, position, now)
 
     with _relay_held_off(collection, aggregate_id):
-        _change(collection, aggregate_id, event_id, bury)
-    _wake(collection, aggregate_id)
+        partition = _change(collection, aggregate_id, event_id, bury)
+    wake(collection, partition)
     logger.warning(
         "%s has given up %s of %s %s: %s",
         by or "Somebody",
@@ -187,12 +187,15 @@ def _change(
     aggregate_id: str,
     event_id: str,
     change: Callable[[list[Document], int, datetime], Update],
-) -> None:
-    """Do with a document's messages what `change` says, who is told the position of this one."""
+) -> int:
+    """Do with a document's messages what `change` says, who is told the position of this one.
+
+    The document's partition.
+    """
     with connections.store_errors():
         documents = connections.collection(collection)
         for _ in range(RERUNS):
-            stored = documents.find_one({"_id": aggregate_id}, relaying.DUE)
+            stored = documents.find_one({"_id": aggregate_id}, relaying.DUE | relaying.PARTITION)
             entries = relaying.pending(stored) if stored else []
             ids = [entry.get("event_id") for entry in entries]
             if stored is None or event_id not in ids:
@@ -200,7 +203,7 @@ def _change(
             where, update = change(entries, ids.index(event_id), clock.now(documents.database))
             # Not if the relay has pulled some meanwhile: the positions have changed.
             if documents.update_one(where, update).matched_count:
-                return
+                return relaying.partition(stored)
     raise NoSuchMessage(
         f"{event_id} isn't pending in {collection} {aggregate_id}: it has been published, or was "
         "never there."
@@ -210,11 +213,13 @@ def _change(
 @contextmanager
 def _relay_held_off(collection: str, aggregate_id: str) -> Iterator[None]:
     """Have no relay at work on this aggregate meanwhile: it could have read what is to change."""
-    partition = _partition(collection, aggregate_id)
-    if partition is None:
-        yield  # there is nothing, which will be said
-        return
     with connections.store_errors():
+        documents = connections.collection(collection)
+        stored = documents.find_one({"_id": aggregate_id}, relaying.PARTITION)
+        if stored is None or "outbox" not in stored:
+            yield  # there is nothing, which will be said
+            return
+        partition = relaying.partition(stored)
         held, ends = relay.lease(collection, partition), time.monotonic() + 4 * conf.LEASE
         while not held.acquire():
             if time.monotonic() > ends:
@@ -225,18 +230,6 @@ def _relay_held_off(collection: str, aggregate_id: str) -> Iterator[None]:
             yield
         finally:
             held.release()
-
-
-def _wake(collection: str, aggregate_id: str) -> None:
-    if (partition := _partition(collection, aggregate_id)) is not None:
-        wake(collection, partition)
-
-
-def _partition(collection: str, aggregate_id: str) -> int | None:
-    with connections.store_errors():
-        documents = connections.collection(collection)
-        stored = documents.find_one({"_id": aggregate_id}, relaying.PARTITION)
-    return relaying.partition(stored) if stored and "outbox" in stored else None
 
 
 def _stuck(collection: str, aggregate_id: str, entry: Document) -> Stuck:
