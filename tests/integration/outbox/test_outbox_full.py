@@ -13,14 +13,6 @@ from tests.integration.outbox.consuming import add as add_to_stream
 from tests.notes import Note
 
 
-@pytest.fixture(params=["mongo", "mongomock"])
-def store(request, settings):
-    if request.param == "mongo":
-        return request.getfixturevalue("mongo")
-    settings.OUTBOX_MONGODB_DATABASE = request.node.name
-    return connections.database()
-
-
 def add(id="a", text="hello"):
     note = Note(id)
     note.write(text)
@@ -34,19 +26,19 @@ def rewrite(id="a", text="again"):
     notes.repository().save(note)
 
 
-def stored(store):
-    return store["notes"].find_one({"_id": "a"})
+def stored(database):
+    return database["notes"].find_one({"_id": "a"})
 
 
-def test_no_more_messages_wait_in_a_document_than_are_allowed(store, settings):
+def test_no_more_messages_wait_in_a_document_than_are_allowed(database, settings):
     settings.OUTBOX_MAX_PENDING = 5
     add()
     rewrite()
-    before = stored(store)
+    before = stored(database)
     # Four wait; each save brings two.
     with pytest.raises(OutboxFull, match="no room for 2 more messages beside the 4 that wait"):
         rewrite()
-    assert stored(store) == before
+    assert stored(database) == before
     settings.OUTBOX_MAX_PENDING = 6
     rewrite()
     with pytest.raises(OutboxFull):
@@ -62,13 +54,13 @@ def test_there_is_room_again_when_the_relay_has_caught_up(mongo, settings):
     rewrite()
 
 
-def test_a_save_without_messages_needs_no_room(store, settings):
+def test_a_save_without_messages_needs_no_room(database, settings):
     settings.OUTBOX_MAX_PENDING = 2
     add()
     note = notes.repository().get("a")
     note.label = "quiet"
     notes.repository().save(note)
-    assert stored(store)["label"] == "quiet"
+    assert stored(database)["label"] == "quiet"
 
 
 def test_an_aggregate_refused_for_room_can_be_saved_again_with_its_events(mongo, settings):
@@ -82,14 +74,14 @@ def test_an_aggregate_refused_for_room_can_be_saved_again_with_its_events(mongo,
     assert [entry["sequence"] for entry in stored(mongo)["outbox"]["pending"]] == [2, 2]
 
 
-def test_a_new_document_takes_no_more_either(store, settings):
+def test_a_new_document_takes_no_more_either(database, settings):
     settings.OUTBOX_MAX_PENDING = 1
     with pytest.raises(OutboxFull, match="OUTBOX_MAX_PENDING is 1"):
         add()
-    assert stored(store) is None
+    assert stored(database) is None
 
 
-def test_a_command_with_more_messages_than_a_document_takes_is_refused(store, settings):
+def test_a_command_with_more_messages_than_a_document_takes_is_refused(database, settings):
     settings.OUTBOX_MAX_PENDING = 2
     add()
     connections.collection("notes").update_one({}, {"$set": {"outbox.pending": []}})
@@ -132,7 +124,7 @@ def test_it_is_told_before_the_server_refuses(mongo, settings):
     rewrite()
 
 
-def test_who_lost_a_race_is_told_so_and_not_that_it_is_full(store, settings):
+def test_who_lost_a_race_is_told_so_and_not_that_it_is_full(database, settings):
     settings.OUTBOX_MAX_PENDING = 4
     note = add()
     rewrite()

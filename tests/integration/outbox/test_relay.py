@@ -27,16 +27,6 @@ pytestmark = pytest.mark.usefixtures("mongo")
 
 
 @pytest.fixture
-def publisher():
-    return InMemoryPublisher()
-
-
-@pytest.fixture
-def relay(publisher):
-    return Relay("notes", publisher=publisher)
-
-
-@pytest.fixture
 def repository():
     return notes.repository()
 

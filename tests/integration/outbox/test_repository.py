@@ -1,7 +1,6 @@
 """The repository's promises, on the real server and on mongomock alike."""
 
 import threading
-import uuid
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -15,21 +14,12 @@ from outbox import (
     MessageIdReused,
     StaleVersion,
     clock,
-    connections,
     context,
 )
 from outbox.errors import NotAdoptable, StoreUnavailable, UnmappedEvent
 from outbox.relay import Relay
 from tests import notes
 from tests.notes import Note
-
-
-@pytest.fixture(params=["mongod", "mongomock"])
-def database(request, settings):
-    if request.param == "mongod":
-        return request.getfixturevalue("mongo")
-    settings.OUTBOX_MONGODB_DATABASE = f"unit_{uuid.uuid4().hex}"
-    return connections.database()
 
 
 @pytest.fixture

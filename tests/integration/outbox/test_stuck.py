@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from outbox import batch, clock, discarded, document, signals, stuck
+from outbox import batch, clock, discarded, document, indexes, signals, stuck
 from outbox.document import relaying
 from outbox.errors import NoSuchMessage
 from outbox.publishers.memory import InMemoryPublisher
@@ -27,16 +27,6 @@ def _notes(monkeypatch, settings):
 
 
 @pytest.fixture
-def publisher():
-    return InMemoryPublisher()
-
-
-@pytest.fixture
-def relay(publisher):
-    return Relay("notes", publisher=publisher)
-
-
-@pytest.fixture
 def alerts():
     found = []
 
@@ -48,16 +38,11 @@ def alerts():
     signals.message_stuck.disconnect(note)
 
 
-@pytest.fixture(params=["mongo", "mongomock"])
-def store(request, settings):
-    """The stores that the functions are for; the relay's index is on both."""
-    if request.param == "mongo":
-        return request.getfixturevalue("mongo")
-    from outbox import connections, indexes
-
-    settings.OUTBOX_MONGODB_DATABASE = request.node.name
+@pytest.fixture
+def store(database):
+    """Of each kind, with the relay's indexes."""
     indexes.ensure_indexes(["notes"])
-    return connections.database()
+    return database
 
 
 def write(*ids):

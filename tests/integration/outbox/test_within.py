@@ -47,14 +47,6 @@ def ledger():
     return Ledger()
 
 
-@pytest.fixture(params=["mongod", "mongomock"])
-def database(request, settings):
-    if request.param == "mongod":
-        return request.getfixturevalue("mongo")
-    settings.OUTBOX_MONGODB_DATABASE = f"unit_{uuid.uuid4().hex}"
-    return connections.database()
-
-
 @pytest.fixture
 def repository(ledger):
     return notes.NoteRepository(notes.mapping, within={NoteWritten: ledger.note})
