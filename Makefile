@@ -19,7 +19,7 @@ serve: setup  ## Run everything, without demo data (PORT=8001 for another port).
 	@$(BIN)/python -m config.serve
 
 test: setup  ## Run all tests, against real servers that they start and stop.
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(if $(OUTBOX_REDIS_URL),,-n 2 --dist loadgroup)
 
 faults: setup  ## Kill, stop, cut off and fill up everything, again and again: takes long.
 	@FAULTS=long STATEFUL=long $(BIN)/pytest tests/faults tests/stateful

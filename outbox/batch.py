@@ -117,10 +117,13 @@ def settle(documents: Collection[Document], batch: Batch, outcomes: list[Outcome
         for envelope in group[: outcome.published]
     ]
     if envelopes:
+        at = clock.now(documents.database)
         # Dying here, or between the two writes: published again, and archived only once.
-        if conf.RETENTION is not None:
-            _archive(documents, envelopes)
+        archived = conf.RETENTION is not None and _archive(documents, envelopes, at)
         _pull(documents, batch, envelopes)
+        signals.messages_published.send_robust(
+            documents.name, messages=envelopes, at=at, archived=archived
+        )
     refusals = [
         (stored["_id"], relaying.pending(stored)[outcome.published :], error)
         for stored, outcome, flaw in zip(batch.documents, outcomes, batch.flaws, strict=True)
@@ -135,10 +138,9 @@ def settle(documents: Collection[Document], batch: Batch, outcomes: list[Outcome
     return len(envelopes)
 
 
-def _archive(documents: Collection[Document], envelopes: list[Envelope]) -> None:
-    database = documents.database
+def _archive(documents: Collection[Document], envelopes: list[Envelope], at: datetime) -> bool:
     try:
-        dispatched.archive(database, documents.name, envelopes, clock.now(database))
+        dispatched.archive(documents.database, documents.name, envelopes, at)
     except OperationFailure as error:
         # The server is there and won't have it (no permission, no room). They are published: not
         # to pull them would publish them again with every sweep.
@@ -148,6 +150,8 @@ def _archive(documents: Collection[Document], envelopes: list[Envelope]) -> None
             error,
             extra={"action": "archive", "collection": documents.name},
         )
+        return False
+    return True
 
 
 def _pull(documents: Collection[Document], batch: Batch, envelopes: list[Envelope]) -> None:
@@ -171,13 +175,11 @@ def _refused(
     for aggregate_id, left, error in refusals:
         attempts = left[0].get("attempts", 0) + 1
         is_stuck = attempts == conf.STUCK_AFTER
+        message = relaying.envelope_or_none(aggregate_id, left[0])
+        what = {"message": message, "attempts": attempts, "error": error}
+        signals.message_refused.send_robust(documents.name, **what)
         if is_stuck:
-            signals.message_stuck.send_robust(
-                documents.name,
-                message=relaying.envelope_or_none(aggregate_id, left[0]),
-                attempts=attempts,
-                error=error,
-            )
+            signals.message_stuck.send_robust(documents.name, **what)
         alike = (logging.ERROR if is_stuck else logging.WARNING, str(error))
         first = _is_news(alike)
         if first or alike in news:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
-from outbox import connections, dead_letters, delivery, effects, inbox, outages, swap
+from outbox import connections, dead_letters, delivery, effects, inbox, outages, signals, swap
 from outbox.beginnings import Beginnings
 from outbox.breaker import Breaker
 from outbox.conf import conf
@@ -295,6 +295,7 @@ class Consumer:
         self.counts["repeats"] += len(repeats)
         if not repeats:
             return
+        signals.events_repeated.send_robust(self.subscriber.name, deliveries=repeats)
         for late in inbox.passed(self.subscriber.name, repeats):
             if not dead_letters.known(self.subscriber.name, late.event_id):
                 self.counts["dead letters"] += 1

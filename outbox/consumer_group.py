@@ -64,8 +64,8 @@ class ConsumerGroup:
             try:
                 return self._read(">", count, block)
             except ResponseError as error:
-                # The second is what Redis 6 says to who was waiting. A server that becomes a replica
-                # says UNBLOCKED too, for another reason: there, nothing is lost.
+                # The second is what Redis 6 says to who was waiting. A server that becomes a
+                # replica says UNBLOCKED too, for another reason: there, nothing is lost.
                 if "NOGROUP" not in str(error) and "key no longer exists" not in str(error):
                     raise
         # Redis has lost its data. The inbox knows what has been handled, so: all of what is there.

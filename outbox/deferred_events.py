@@ -107,6 +107,7 @@ class DeferredEvents:
                 known = cursors.get(aggregate_id, 0)
             if number <= known:
                 self._counts["repeats"] += 1
+                signals.events_repeated.send_robust(name, deliveries=[first.delivery])
                 deferred.remove(first)
             elif number > known + 1:
                 if not self._passes(first, known, new=aggregate_id not in cursors):

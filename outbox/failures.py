@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from outbox import backoff, clock, connections, dead_letters, deferred
+from outbox import backoff, clock, connections, dead_letters, deferred, signals
 from outbox.conf import conf
 from outbox.deferred import Deferred
 from outbox.delivery import Delivery
@@ -85,6 +85,9 @@ class Failures:
         if attempts >= self.subscriber.attempts_for(error, self.max_attempts):
             self.give_up(event, error, notes, attempts=attempts, waiting=waiting)
             return True
+        signals.event_failed.send_robust(
+            self.subscriber.name, delivery=event, attempts=attempts, error=error
+        )
         text, wait = dead_letters.described(error), backoff.delay(attempts)
         logger.warning(
             "%s failed on %s, attempt %s of %s, next in %.1f s: %s",

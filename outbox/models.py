@@ -1,10 +1,22 @@
 """Models without tables: what the admin hangs permissions, menu and pages on.
 
-The messages are in MongoDB; `outbox.pending` and `outbox.dispatched` read them. Nothing here is
-ever stored or queried through Django's ORM.
+What they stand for is in MongoDB; `outbox.monitoring`, `outbox.pending`, `outbox.dispatched` and
+`outbox.dead_letters` read it. Nothing here is ever stored or queried through Django's ORM.
 """
 
 from django.db import models
+
+
+class Overview(models.Model):
+    """The state of the outbox as a whole: one page."""
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        verbose_name = verbose_name_plural = "overview"
+
+    def __str__(self) -> str:
+        return "overview"
 
 
 class Message(models.Model):
@@ -38,7 +50,7 @@ class PendingMessage(Message):
 
     class Meta:
         managed = False
-        default_permissions = ("view",)
+        default_permissions = ("view", "retry", "discard")
         verbose_name = "pending message"
 
 
@@ -50,5 +62,37 @@ class DispatchedMessage(Message):
 
     class Meta:
         managed = False
-        default_permissions = ("view",)
+        default_permissions = ("view", "replay")
         verbose_name = "dispatched message"
+
+
+class DeadLetter(models.Model):
+    """An event that a subscriber couldn't handle, as `dead_letters` keeps it."""
+
+    key = models.CharField(max_length=1000, primary_key=True)
+    subscriber = models.CharField(max_length=255)
+    state = models.CharField(max_length=255)
+    topic = models.CharField(max_length=255)
+    stream = models.CharField(max_length=255)
+    event_id = models.CharField(max_length=255)
+    type = models.CharField(max_length=255)
+    aggregate_id = models.CharField(max_length=255)
+    sequence = models.PositiveBigIntegerField(null=True)
+    text = models.TextField()
+    error = models.TextField()
+    error_type = models.CharField(max_length=255)
+    traceback = models.TextField()
+    attempts = models.PositiveIntegerField()
+    first_failed_at = models.DateTimeField()
+    failed_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    closed_by = models.CharField(max_length=255)
+    reason = models.TextField()
+
+    class Meta:
+        managed = False
+        default_permissions = ("view", "replay", "discard")
+        verbose_name = "dead letter"
+
+    def __str__(self) -> str:
+        return self.key

@@ -12,10 +12,10 @@ from pymongo import IndexModel
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
-from outbox import clock, connections, context, document, transactions
+from outbox import clock, connections, context, document, signals, transactions
 from outbox.aggregate import Aggregate
 from outbox.conf import conf
-from outbox.document import Document, saving
+from outbox.document import Document, relaying, saving
 from outbox.errors import (
     AggregateAlreadyExists,
     AggregateNotFound,
@@ -115,7 +115,7 @@ class DocumentRepository(ABC, Generic[A]):
                     ) from None
 
             self._write(insert, aggregate, fields)
-        self._saved(aggregate, after, version=1)
+        self._saved(aggregate, after, saving.pushed(new), version=1)
 
     def save(self, aggregate: A) -> None:
         """Store what changed and the new messages: one update, all or nothing.
@@ -147,7 +147,7 @@ class DocumentRepository(ABC, Generic[A]):
                     )
 
             self._write(change, aggregate, fields)
-        self._saved(aggregate, after, version=aggregate.version + 1)
+        self._saved(aggregate, after, saving.pushed(update), version=aggregate.version + 1)
 
     def answer(self, aggregate_id: str, message_id: str) -> A:
         """The aggregate as the repeatable message `message_id` left it.
@@ -207,14 +207,17 @@ class DocumentRepository(ABC, Generic[A]):
         aggregate.stored = saving.stored(found, self._fields(aggregate))
         return aggregate
 
-    def _saved(self, aggregate: A, after: saving.Stored, *, version: int) -> None:
-        pending = after.sequences != (aggregate.stored.sequences if aggregate.stored else {})
+    def _saved(
+        self, aggregate: A, after: saving.Stored, pending: list[Document], *, version: int
+    ) -> None:
         aggregate.version, aggregate.stored = version, after
         # Only now: a save that failed may be tried again, and must not have lost its events.
         aggregate.collect_events()
         if pending:
             # Dying here: the next sweep finds what this wake would have announced.
             wake(self.collection, after.partition)
+            messages = [relaying.envelope(aggregate.id, entry) for entry in pending]
+            signals.messages_stored.send_robust(self.collection, messages=messages)
 
     def _refuse_if_full(self, aggregate: A, update: Document) -> None:
         found = self._documents.find_one({"_id": aggregate.id})

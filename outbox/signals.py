@@ -1,14 +1,37 @@
 """Signals: what happens to events on their way, for whoever wants to be told (`django.dispatch`).
 
-Sent in the process in which it happens, with `sender` the name of the subscriber unless another is
-named below. A receiver that raises is logged and changes nothing.
+Sent in the process in which it happens, after it is durable, a batch at a time where things are
+done in batches. On the side of the outbox the `sender` is the collection's name, on the side of the
+consumers the subscriber's. A receiver that raises is logged and changes nothing; one that takes its
+time holds up the relay, the consumer or the command. The outbox's own log lines, statistics and
+traces are receivers of these too.
 """
 
 from django.dispatch import Signal
 
-#: A pending message has failed for the OUTBOX_STUCK_AFTER-th time: `message` (an `Envelope`, or
-#: None if it can't be read), `attempts`, `error`. The sender is the collection's name.
+#: Messages were stored with their aggregate: `messages` (of type `Envelope`), all of one document.
+messages_stored = Signal()
+
+#: Messages are on the stream, and out of their documents: `messages` (of type `Envelope`), `at`
+#: (the server's time), `archived` (whether they are kept in the archive).
+messages_published = Signal()
+
+#: The broker has refused a message: `message` (an `Envelope`, or None if it can't be read),
+#: `attempts`, `error`.
+message_refused = Signal()
+
+#: A pending message has failed for the OUTBOX_STUCK_AFTER-th time: as for `message_refused`, which
+#: is sent as well.
 message_stuck = Signal()
+
+#: Events have had their effect, once: `deliveries`, `at` (the server's time).
+events_handled = Signal()
+
+#: Events came again, and had no effect again: `deliveries`.
+events_repeated = Signal()
+
+#: A handler has failed, and will be called again: `delivery`, `attempts`, `error`.
+event_failed = Signal()
 
 #: An event has become a dead letter: `dead_letter_id`, `delivery` (None if unreadable), `error`.
 dead_lettered = Signal()
@@ -20,10 +43,11 @@ dead_letter_alert = Signal()
 #: sequence number that isn't there), `policy`.
 gap_timed_out = Signal()
 
-#: A circuit breaker has changed to `state`: "open", "half-open" or "closed".
+#: A circuit breaker has changed to `state`: "open", "half-open" or "closed". The sender is the
+#: subscriber's name, or "relay".
 breaker_changed = Signal()
 
 #: A group has not acknowledged an entry of `stream` for longer than OUTBOX_STREAM_RETENTION:
 #: `oldest` (the entry's id), `age` (its seconds), `pending` (read and not acknowledged). Once an
-#: hour; the sender is the group's name.
+#: hour.
 group_behind = Signal()

@@ -1,6 +1,7 @@
 """Real servers for the tests: one of each for the whole run, a database and a prefix a test."""
 
 import uuid
+from pathlib import Path
 
 import pytest
 from pymongo import MongoClient, monitoring
@@ -8,6 +9,28 @@ from redis import Redis
 
 from config import embedded
 from tests.e2e.running import running, stack_running  # noqa: F401 - fixtures, for e2e and faults
+
+#: Their tests start, stop and kill processes, and measure patience: never two of them at once.
+WITH_PROCESSES = ("e2e", "faults")
+
+
+def pytest_collection_modifyitems(config, items):
+    """With pytest-xdist: one process runs these, and a file of the others is not divided."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(
+            pytest.mark.xdist_group("processes" if folder in WITH_PROCESSES else item.path.name)
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Half characters, which some tests log, can't be sent from one process to another."""
+    report = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
 
 
 class Commands(monitoring.CommandListener):

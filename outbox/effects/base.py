@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from pymongo.client_session import ClientSession
 
-from outbox import context, inbox
+from outbox import clock, connections, context, inbox, signals
 from outbox.breaker import Breaker
 from outbox.delivery import Delivery
 from outbox.errors import MessagingError, OutboxFull, Superseded, UnreadableEvent
@@ -72,9 +72,12 @@ class Notes:
         """The notes are durable: go on from there."""
         if self._advancing:
             self._cursors.update(inbox.last_of(done))
-        handled = sum(map(self._is_handled, done))
-        self._counts["handled"] += handled
-        self._counts["passed over"] += len(done) - handled
+        handled = [one for one in done if self._is_handled(one)]
+        self._counts["handled"] += len(handled)
+        self._counts["passed over"] += len(done) - len(handled)
+        if handled:
+            at = clock.now(connections.database())
+            signals.events_handled.send_robust(self._subscriber.name, deliveries=handled, at=at)
 
     def keep(self, done: Sequence[Delivery]) -> None:
         """Write the notes where no transaction holds them together with the effect."""
