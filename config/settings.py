@@ -13,6 +13,9 @@ DJANGO_HSTS_SECONDS       how long browsers are to insist on TLS; default 3600, 
 DJANGO_HSTS_SUBDOMAINS    0 to leave subdomains, and browsers' preload lists, out of that
 DJANGO_EMAIL_BACKEND      dotted path; default: letters are written to the console
 DJANGO_EMAIL_HOST, DJANGO_EMAIL_PORT, DJANGO_EMAIL_HOST_USER, DJANGO_EMAIL_HOST_PASSWORD
+DJANGO_LOG_FORMAT         json: one JSON object a line, with all fields; default: text
+DJANGO_LIFE_LOG           DEBUG: a log line for each step of each message; INFO, the default: for
+                          each batch; WARNING: none
 CELERY_BROKER_URL         default: OUTBOX_REDIS_URL
 OUTBOX_MONGODB_URI, OUTBOX_MONGODB_DATABASE, OUTBOX_REDIS_URL
 """
@@ -52,6 +55,8 @@ ALLOWED_HOSTS = _list("DJANGO_ALLOWED_HOSTS", "localhost,127.0.0.1")
 # Over TLS only, unless told otherwise.
 SECURE = not (DEBUG or _is_on("DJANGO_INSECURE_HTTP"))
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+# Probes come from within, over plain HTTP.
+SECURE_REDIRECT_EXEMPT = ["^healthz/"]
 SECURE_HSTS_SECONDS = int(os.environ.get("DJANGO_HSTS_SECONDS", "3600")) if SECURE else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _is_on("DJANGO_HSTS_SUBDOMAINS", "1")
 if _is_on("DJANGO_BEHIND_PROXY"):
@@ -200,10 +205,27 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reporting.WithoutAddresses"
+LOG_FORMATS = {
+    "text": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+    "json": {
+        "()": "pythonjsonlogger.json.JsonFormatter",
+        "format": "{levelname}{name}{message}",
+        "style": "{",
+        "rename_fields": {"levelname": "level", "name": "logger"},
+        "timestamp": True,
+    },
+}
+LOG_FORMAT = os.environ.get("DJANGO_LOG_FORMAT") or "text"
+if LOG_FORMAT not in LOG_FORMATS:
+    raise ImproperlyConfigured(f"DJANGO_LOG_FORMAT is {LOG_FORMAT!r}, and not text or json.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # Only the one that is used: whoever doesn't want JSON doesn't need the package for it.
+    "formatters": {LOG_FORMAT: LOG_FORMATS[LOG_FORMAT]},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {"outbox.life": {"level": os.environ.get("DJANGO_LIFE_LOG", "INFO").upper()}},
 }
+# Else Celery's workers would log in a format of their own.
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -14,6 +14,7 @@ class OutboxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from outbox import counting, life_log, tracing
         from outbox.checks import check_settings, check_topics, check_transactions
         from outbox.discovery import messaging
         from outbox.durability_check import check_durability
@@ -23,6 +24,9 @@ class OutboxConfig(AppConfig):
         checks.register(check_transactions)
         checks.register(check_durability, deploy=True)
         post_migrate.connect(create_indexes, sender=self, dispatch_uid="outbox.create_indexes")
+        counting.connect()
+        life_log.connect()
+        tracing.connect()
         messaging()
 
 

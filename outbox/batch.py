@@ -47,6 +47,8 @@ _told: dict[tuple[int, str], float] = {}
 class Batch:
     """Documents of one partition, and of each the messages that may be published now."""
 
+    #: When it was begun to be read, by the server's clock.
+    began: datetime
     documents: list[Document] = field(default_factory=list)
     groups: list[list[Envelope]] = field(default_factory=list)
     #: Of each document, what is wrong with the message that its group ends before.
@@ -73,8 +75,9 @@ def find(documents: Collection[Document], where: Document, what: Document, limit
 
 def read(documents: Collection[Document], partition: int) -> Batch:
     """The next batch of a partition; empty if nothing is due."""
-    now, batch, messages, size, found = horizon(documents), Batch(), 0, 0, 0
-    enough = False
+    began = clock.now(documents.database)
+    now, batch = began + CLOCK_TOLERANCE, Batch(began)
+    messages, size, found, enough = 0, 0, 0, False
     with find(documents, relaying.due(now, partition), relaying.DUE, conf.BATCH) as cursor:
         for stored in cursor:
             found += 1
@@ -122,7 +125,7 @@ def settle(documents: Collection[Document], batch: Batch, outcomes: list[Outcome
         archived = conf.RETENTION is not None and _archive(documents, envelopes, at)
         _pull(documents, batch, envelopes)
         signals.messages_published.send_robust(
-            documents.name, messages=envelopes, at=at, archived=archived
+            documents.name, messages=envelopes, began=batch.began, at=at, archived=archived
         )
     refusals = [
         (stored["_id"], relaying.pending(stored)[outcome.published :], error)
@@ -210,7 +213,13 @@ def _refused(
         put_off.append(relaying.postpone(aggregate_id, left, until, failure=str(error)))
     for (level, error_text), times in news.items():
         if times > 1:
-            logger.log(level, "And %s more in the same way: %s", times - 1, error_text)
+            logger.log(
+                level,
+                "And %s more in the same way: %s",
+                times - 1,
+                error_text,
+                extra={"action": "publish", "collection": documents.name, "count": times - 1},
+            )
     # Dying here: these attempts aren't counted, and come again at once.
     connections.update_each(documents, put_off)
 

@@ -32,7 +32,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from pymongo.errors import PyMongoError
 
-from outbox import connections, transactions
+from outbox import connections, thresholds, transactions
 from outbox.conf import Settings, conf
 from outbox.discovery import messaging, topics
 from outbox.mapping import TOPIC
@@ -68,6 +68,8 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             messages.append(Error(text, id="outbox.E002"))
         elif name == "TOPICS":
             messages.extend(_topics(value))
+        elif name == "THRESHOLDS":
+            messages.extend(_thresholds(value))
         elif name == "REDIS_DURABILITY" and value is not None:
             messages.extend(_durability(value))
         elif name in DOTTED_PATHS and value is not None:
@@ -145,7 +147,7 @@ def _of_subscriber(name: str) -> CheckMessage:
 def _too_small(name: str, value: Any) -> bool:
     if isinstance(value, timedelta):
         return value < timedelta(seconds=1)
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         # Written so that `nan` is too small as well.
         return not value >= 0 or (value == 0 and name not in MAY_BE_ZERO)
     return False
@@ -175,6 +177,23 @@ def _durability(wanted: dict[Any, Any]) -> Iterator[CheckMessage]:
             reasons.append(f"{name} is {number!r}, and not a number from 1 on")
     for reason in reasons:
         yield Error(f"OUTBOX_REDIS_DURABILITY can't work: {reason}.", id="outbox.E002")
+
+
+def _thresholds(given: dict[Any, Any]) -> Iterator[CheckMessage]:
+    for name, pair in given.items():
+        if name not in thresholds.DEFAULTS:
+            reason = f"{name!r} is not one of {', '.join(thresholds.DEFAULTS)}"
+        elif not (isinstance(pair, tuple | list) and len(pair) == 2):
+            reason = f"{name} is {pair!r}, and not (what is worth a warning, what is bad)"
+        elif not all(_is(number, float) and number > 0 for number in pair):
+            reason = f"{name} is {pair!r}, and not two numbers above 0"
+        elif not pair[0] <= pair[1]:
+            reason = (
+                f"{name} is {pair!r}: what is bad must not be less than what is worth a warning"
+            )
+        else:
+            continue
+        yield Error(f"OUTBOX_THRESHOLDS can't work: {reason}.", id="outbox.E002")
 
 
 def _unknown(known: dict[str, Any]) -> Iterator[CheckMessage]:

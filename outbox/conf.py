@@ -76,6 +76,11 @@ class Settings:
     BREAKER_RESET: float = 5.0
     #: Dead letters from which on there is an alert.
     DEAD_LETTER_ALERT: int = 10
+    #: Whether what happens is counted, and the processes seen, in MongoDB: for metrics and charts.
+    STATISTICS: bool = True
+    #: What is worth a warning, and what is bad: {"stuck": (1, 10)}; what isn't named is as in
+    #: `outbox.thresholds`.
+    THRESHOLDS: dict[str, Any] = {}  # noqa: RUF012 - read, never changed
     #: Called with (collection, partition) after a commit, by dotted path; None leaves it to beat.
     WAKE: str | None = "outbox.tasks.wake" if find_spec("celery") else None
     #: Seconds that a wake may keep a command waiting.

@@ -106,13 +106,16 @@ def is_in_process() -> bool:
     return conf.MONGODB_URI.startswith("mongomock://")
 
 
-def update_each(documents: Collection[Document], updates: Sequence[Update]) -> None:
-    """Update one document by each of `updates`, independently and in one request."""
+def update_each(documents: Collection[Document], updates: Sequence[Update]) -> int:
+    """Update one document by each of `updates`, independently and in one request.
+
+    How many of the filters have found theirs.
+    """
     if is_in_process():  # its bulk_write doesn't fit the pymongo of today
-        for one in updates:
-            documents.update_one(*one)
-    elif updates:
-        documents.bulk_write([UpdateOne(*one) for one in updates], ordered=False)
+        return sum(documents.update_one(*one).matched_count for one in updates)
+    if not updates:
+        return 0
+    return documents.bulk_write([UpdateOne(*one) for one in updates], ordered=False).matched_count
 
 
 @contextmanager

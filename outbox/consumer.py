@@ -34,6 +34,7 @@ from outbox.lease import Lease
 from outbox.message_bus import MessageBus
 from outbox.sequencing import Arrangement, arrange
 from outbox.subscriber import Subscriber
+from outbox.telemetry import telemetry
 from outbox.upcasting import Upcaster
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ def read(entries: list[Entry], topic: str) -> Batch:
         try:
             if entry.text is None:
                 raise UnreadableEvent("It has been trimmed.")
-            batch.deliveries.append(delivery.read(entry.text, topic))
+            found = delivery.read(entry.text, topic)
+            batch.deliveries.append(found._replace(added_at=entry.added_at))
         except UnreadableEvent as error:
             batch.unreadable.append((entry, error))
     return batch
@@ -112,18 +114,26 @@ class Consumer:
         """Consume whenever the lease can be had, until `stop`. What goes wrong is logged."""
         while not self._stopping.is_set():
             wait = 1.0
+            self._say_alive()
             try:
                 if self._acquire():
                     self._hold()
                 wait = random.uniform(0.5, 1.0) * min(1.0, conf.LEASE / 5)
             except Superseded:
                 # Nothing of what is in hand has been acknowledged: who took over has it.
-                logger.info("%s was superseded on %s.", self.subscriber.name, self.stream)
+                logger.info(
+                    "%s was superseded on %s.",
+                    self.subscriber.name,
+                    self.stream,
+                    extra=self._log,
+                )
             except (StoreUnavailable, BrokerUnavailable) as error:
                 outages.consumers.began(error)
             except Exception:
                 # Any exception: a thread that ended here would leave its stream to nobody.
-                logger.exception("%s failed on %s", self.subscriber.name, self.stream)
+                logger.exception(
+                    "%s failed on %s", self.subscriber.name, self.stream, extra=self._log
+                )
             self._stopping.wait(wait)
 
     def stop(self) -> None:
@@ -160,6 +170,7 @@ class Consumer:
                 self._take_over()
                 outages.consumers.ended()
                 while not self._stopping.is_set() and self.lease.keep():
+                    self._say_alive()
                     if not self._consume(block=0 if once else BLOCK) and once:
                         break
                 self._release()
@@ -317,6 +328,9 @@ class Consumer:
         """Whether the next event may be tried."""
         # Kept from here too: `drain` has no thread beside it that would.
         return not self._stopping.is_set() and self._breaker.rests_for == 0 and self.lease.keep()
+
+    def _say_alive(self) -> None:
+        telemetry.alive(f"consumer:{self.subscriber.name}")
 
     @property
     def _log(self) -> dict[str, str]:

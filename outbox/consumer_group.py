@@ -31,6 +31,11 @@ class Entry(NamedTuple):
     id: str
     text: str | None
 
+    @property
+    def added_at(self) -> float:
+        """When it was added, by Redis' clock: seconds since the epoch."""
+        return int(self.id.partition("-")[0]) / 1000
+
 
 class ConsumerGroup:
     """Reads a stream as one consumer of a group, and acknowledges.

@@ -72,7 +72,12 @@ class Consumers:
         stuck = [thread.name for thread in self._threads[:-1] if thread.is_alive()]
         if stuck:
             # Whatever they do is delivered again to another consumer, when the lease runs out.
-            logger.error("Still busy after %s s, given up on: %s", within, ", ".join(stuck))
+            logger.error(
+                "Still busy after %s s, given up on: %s",
+                within,
+                ", ".join(stuck),
+                extra={"action": "consume"},
+            )
         logger.info("Consumers have stopped: %s", self._said, extra={"action": "consume"})
         return not stuck
 
@@ -91,7 +96,12 @@ class Consumers:
                         consumer.lease.keep()
                 except Exception as error:
                     # Any exception: the other leases want to be kept too, and this one runs out.
-                    logger.warning("Lease of %s not renewed: %s", consumer.stream, error)
+                    logger.warning(
+                        "Lease of %s not renewed: %s",
+                        consumer.stream,
+                        error,
+                        extra={"action": "consume", "subscriber": consumer.subscriber.name},
+                    )
 
 
 def started(subscribers: Sequence[Subscriber], stopped: threading.Event) -> Consumers | None:

@@ -31,6 +31,10 @@ INDEXES = [
 ]
 
 
+#: Deferred events that are counted.
+COUNTED = 10_000
+
+
 class Deferred(NamedTuple):
     """One event that waits. `attempts` have been begun; `since` is when it was deferred first.
 
@@ -62,27 +66,61 @@ def put(
     replays: str | None = None,
 ) -> None:
     """Defer events until `due_at`: one request; what is deferred already stays as it is."""
-    now = clock.now(connections.database())
     extra = {"early": early, "last_error": last_error, "replays": replays}
-    entries = [
-        {
-            # By its place: two events may be given one id, by mistake.
-            "_id": replays or f"{subscriber}:{one.topic}:{one.aggregate_id}:{one.sequence}",
-            "subscriber": subscriber,
-            "stream": stream,
-            "topic": one.topic,
-            "aggregate_id": one.aggregate_id,
-            "sequence": one.sequence,
-            "text": one.text,
-            "attempts": attempts,
-            "due_at": due_at,
-            "since": now,
+    _insert(
+        # By its place: two events may be given one id, by mistake.
+        _entry(
+            replays or f"{subscriber}:{one.topic}:{one.aggregate_id}:{one.sequence}",
+            subscriber,
+            stream,
+            one,
+            due_at,
+            attempts=attempts,
             **{name: value for name, value in extra.items() if value},
-        }
+        )
         for one in deliveries
-    ]
+    )
+
+
+class Replay(NamedTuple):
+    """A dead letter that its subscriber is to try again: its id, and where it is to go."""
+
+    letter_id: str
+    subscriber: str
+    stream: str
+    delivery: Delivery
+
+
+def put_replays(replays: Iterable[Replay], *, due_at: datetime) -> None:
+    """Defer dead letters until `due_at`: one request; what is deferred already stays as it is."""
+    _insert(_entry(*one, due_at, attempts=0, replays=one.letter_id) for one in replays)
+
+
+def _entry(
+    id: str,
+    subscriber: str,
+    stream: str,
+    one: Delivery,
+    due_at: datetime,
+    **more: Any,
+) -> Document:
+    return {
+        "_id": id,
+        "subscriber": subscriber,
+        "stream": stream,
+        "topic": one.topic,
+        "aggregate_id": one.aggregate_id,
+        "sequence": one.sequence,
+        "text": one.text,
+        "due_at": due_at,
+        "since": clock.now(connections.database()),
+        **more,
+    }
+
+
+def _insert(entries: Iterable[Document]) -> None:
     try:
-        _deferred().insert_many(entries, ordered=False)
+        _deferred().insert_many(list(entries), ordered=False)
     except BulkWriteError as error:
         connections.raise_unless_duplicate(error)
 
@@ -164,9 +202,10 @@ def remove(one: Deferred, session: ClientSession | None = None) -> None:
     _deferred().delete_one({"_id": one.id}, session=session)
 
 
-def withdraw(letter_id: str) -> None:
-    """Take back the replay of a dead letter, if it still waits."""
-    _deferred().delete_one({"replays": letter_id, "_id": letter_id})
+def withdraw(*letter_ids: str) -> None:
+    """Take back the replay of dead letters, of those that still wait: one request."""
+    # By the id alone, another event might be meant; there is no index but that of the id.
+    _deferred().delete_many({"_id": {"$in": letter_ids}, "replays": {"$in": letter_ids}})
 
 
 def _deferred() -> Any:
@@ -185,3 +224,21 @@ def _read(found: Document) -> Deferred:
         replays=found.get("replays"),
         last_error=found.get("last_error", ""),
     )
+
+
+def counts() -> dict[str, tuple[int, int]]:
+    """Of each subscriber that has any: how many are deferred, and how many of these have waited for
+    one before them that is missing for longer than `OUTBOX_GAP_TIMEOUT`. Counts to `COUNTED`.
+    """
+    stages: list[Any] = [
+        {"$limit": COUNTED},
+        {
+            "$group": {
+                "_id": "$subscriber",
+                "deferred": {"$sum": 1},
+                "missing": {"$sum": {"$cond": [{"$eq": ["$alerted", True]}, 1, 0]}},
+            }
+        },
+    ]
+    found = connections.collection(COLLECTION).aggregate(stages)
+    return {one["_id"]: (one["deferred"], one["missing"]) for one in found}

@@ -144,7 +144,8 @@ class DeferredEvents:
                 self._subscriber.name,
                 one.delivery.named,
                 attempts,
-                extra=one.delivery.log | {"action": "handle", "subscriber": self._subscriber.name},
+                extra=one.delivery.log
+                | {"action": "handle", "subscriber": self._subscriber.name, "attempt": attempts},
             )
         due_again = clock.after(connections.database(), backoff.delay(max(1, attempts)))
         if not deferred.begin(one, due_at=due_again, counted=counted):
@@ -153,9 +154,7 @@ class DeferredEvents:
         try:
             # Dying here: due again, with one attempt more.
             with connections.store_errors():
-                result = self._runner.run(
-                    [one.delivery], notes, lambda: True, retrying=attempts > 1
-                )
+                result = self._runner.run([one.delivery], notes, lambda: True, attempt=attempts)
                 notes.also = None
                 may_go_on = self._settle(one, result, notes, attempts)
         except StoreUnavailable:

@@ -24,6 +24,8 @@ class Delivery(NamedTuple):
     tombstone, which stands in the place of an event that was discarded. `text` is the envelope as
     it lay on the stream. `flaw` says what is wrong with an envelope of which no more than its place
     in the order could be read; no handler gets to see one.
+    `added_at` is when it was added to the stream: seconds since the epoch, by Redis' clock; None
+    where that isn't known any more.
     """
 
     event_id: str
@@ -37,6 +39,7 @@ class Delivery(NamedTuple):
     metadata: dict[str, Any]
     text: str
     flaw: str = ""
+    added_at: float | None = None
 
     @property
     def named(self) -> str:
@@ -51,6 +54,7 @@ class Delivery(NamedTuple):
             "event_id": self.event_id,
             "aggregate_id": self.aggregate_id,
             "topic": self.topic,
+            "correlation_id": self.metadata.get("correlationId"),
         }
 
     def context(self) -> MessageContext:

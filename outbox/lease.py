@@ -5,6 +5,8 @@ stream for its subscriber. A holder that dies is waited for no longer than the l
 was paused past it finds out by its own monotonic clock before it goes on.
 """
 
+import os
+import socket
 import time
 from datetime import datetime
 from typing import Any
@@ -29,7 +31,7 @@ class Lease:
     def __init__(self, database: Database[Any], name: str, seconds: float) -> None:
         self.name = name
         self.seconds = seconds
-        self.owner = new_id()
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
         self._database = database
         self._ends = 0.0
 
@@ -113,3 +115,8 @@ class Lease:
 
     def _expiry(self) -> Any:
         return clock.after(self._database, self.seconds)
+
+
+def holder_of(owner: str) -> str:
+    """The process that an owner names: "host:pid"."""
+    return owner.rpartition(":")[0] or owner

@@ -1,6 +1,7 @@
 """The message bus: takes each command to its one handler."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from outbox import context
@@ -8,6 +9,10 @@ from outbox.errors import ConcurrencyError, NoHandler, StaleVersion
 from outbox.messages import Command
 
 CommandHandler = Callable[[Any], Any]
+
+#: In force around each command while it is handled, whichever bus it is on: there is room for one,
+#: and `outbox.tracing` takes it.
+around: Callable[[Command], AbstractContextManager[object]] = nullcontext
 
 
 class MessageBus:
@@ -40,7 +45,8 @@ class MessageBus:
                 f"No handler for {type(command).__name__}: add it to `handles` in the "
                 "messaging.py of an installed app."
             ) from None
-        with context.handling(message_id or context.new_id(), fingerprint=fingerprint):
+        message_id = message_id or context.new_id()
+        with around(command), context.handling(message_id, fingerprint=fingerprint):
             for _ in range(self._reruns):
                 try:
                     return handler(command)

@@ -21,6 +21,7 @@ from outbox.document import Document, relaying
 from outbox.errors import BrokerUnavailable, StoreUnavailable
 from outbox.lease import Lease
 from outbox.publishers.base import Publisher
+from outbox.telemetry import telemetry
 
 T = TypeVar("T")
 
@@ -62,6 +63,7 @@ class Relay:
         `StoreUnavailable` or `MissingIndex`; all that is not published then stays pending.
         """
         ends = time.monotonic() + conf.SWEEP_TIME
+        telemetry.alive("relay")
         self._refuse_to_disturb()
         with connections.store_errors():
             partitions = list(self._due_partitions())
@@ -71,6 +73,7 @@ class Relay:
 
     def sweep_partition(self, partition: int) -> int:
         """Publish what is due in one partition, otherwise as `sweep`."""
+        telemetry.alive("relay")
         self._refuse_to_disturb()
         return self._sweep(partition, time.monotonic() + conf.SWEEP_TIME)
 

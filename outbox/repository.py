@@ -21,6 +21,7 @@ from outbox.errors import (
     AggregateNotFound,
     ConcurrencyError,
     MessagingError,
+    OutboxFull,
     StaleVersion,
 )
 from outbox.mapping import EventMapping
@@ -101,7 +102,7 @@ class DocumentRepository(ABC, Generic[A]):
             documents = self._documents
             at = clock.now(documents.database)
             new, after = saving.insert(aggregate.id, fields, messages, at, context.current())
-            saving.refuse_if_full(aggregate.id, {}, new)
+            self._refuse_if_full(aggregate.id, {}, new)
 
             def insert(session: Session) -> None:
                 try:
@@ -133,7 +134,7 @@ class DocumentRepository(ABC, Generic[A]):
                 aggregate.version, aggregate.stored, fields, messages, at, context.current()
             )
             if len(saving.pushed(update)) > conf.MAX_PENDING:  # no document would take so many
-                saving.refuse_if_full(aggregate.id, {}, update)
+                self._refuse_if_full(aggregate.id, {}, update)
             guard = saving.guard(aggregate.id, aggregate.version, update)
 
             def change(session: Session) -> None:
@@ -141,7 +142,7 @@ class DocumentRepository(ABC, Generic[A]):
                 # would bring them back.
                 result = documents.update_one(guard, update, session=session)
                 if result.matched_count == 0:
-                    self._refuse_if_full(aggregate, update)
+                    self._refuse_if_full_now(aggregate, update)
                     raise ConcurrencyError(
                         f"{aggregate.id} has changed since version {aggregate.version}."
                     )
@@ -219,10 +220,17 @@ class DocumentRepository(ABC, Generic[A]):
             messages = [relaying.envelope(aggregate.id, entry) for entry in pending]
             signals.messages_stored.send_robust(self.collection, messages=messages)
 
-    def _refuse_if_full(self, aggregate: A, update: Document) -> None:
+    def _refuse_if_full(self, aggregate_id: str, stored: Document, change: Document) -> None:
+        try:
+            saving.refuse_if_full(aggregate_id, stored, change)
+        except OutboxFull:
+            signals.outbox_full.send_robust(self.collection, aggregate_id=aggregate_id)
+            raise
+
+    def _refuse_if_full_now(self, aggregate: A, update: Document) -> None:
         found = self._documents.find_one({"_id": aggregate.id})
         if found is not None and saving.version_of(found) == aggregate.version:
-            saving.refuse_if_full(aggregate.id, found, update)
+            self._refuse_if_full(aggregate.id, found, update)
 
     def _refuse_repeat(self, aggregate_id: str) -> None:
         with connections.store_errors():

@@ -12,8 +12,12 @@ from django.dispatch import Signal
 #: Messages were stored with their aggregate: `messages` (of type `Envelope`), all of one document.
 messages_stored = Signal()
 
-#: Messages are on the stream, and out of their documents: `messages` (of type `Envelope`), `at`
-#: (the server's time), `archived` (whether they are kept in the archive).
+#: A command was refused because too much waits in its aggregate's document: `aggregate_id`.
+outbox_full = Signal()
+
+#: Messages are on the stream, and out of their documents: `messages` (of type `Envelope`), `began`
+#: and `at` (when their batch was begun to be read, and when the stream had them, by the server's
+#: clock), `archived` (whether they are kept in the archive).
 messages_published = Signal()
 
 #: The broker has refused a message: `message` (an `Envelope`, or None if it can't be read),
@@ -23,6 +27,10 @@ message_refused = Signal()
 #: A pending message has failed for the OUTBOX_STUCK_AFTER-th time: as for `message_refused`, which
 #: is sent as well.
 message_stuck = Signal()
+
+#: People have given up pending messages: `messages` (of type `Envelope`), `by`, `reason`. A
+#: tombstone is published in place of each.
+messages_discarded = Signal()
 
 #: Events have had their effect, once: `deliveries`, `at` (the server's time).
 events_handled = Signal()

@@ -43,16 +43,20 @@ def _partitions() -> dict[str, int]:
     return {topic: number for topic, number in found.items() if number > 1}
 
 
-def left_over(topic: str) -> list[str]:
+def left_over(topic: str, timeout: float | None = None) -> list[str]:
     """Streams of the topic that an earlier `OUTBOX_TOPICS` made and that are still there.
 
-    What lies on them is still to be consumed. Raises `BrokerUnavailable`.
+    What lies on them is still to be consumed. Raises `BrokerUnavailable` if Redis doesn't answer
+    within `timeout` seconds (`OUTBOX_REDIS_TIMEOUT`).
     """
     name, now = conf.STREAM_PREFIX + topic, streams_of(topic)
     candidates = [name, *(f"{name}.{number}" for number in range(MOST_PARTITIONS))]
     others = [one for one in candidates if one not in now]
-    pipeline = connections.redis_client().pipeline(transaction=False)
+    client = connections.redis_client(timeout)
+    pipeline = client.pipeline(transaction=False)
     for one in others:
         pipeline.exists(one)
     with connections.broker_errors():
+        if not client.exists(*others):  # nearly always, and much sooner said
+            return []
         return [one for one, is_there in zip(others, pipeline.execute(), strict=True) if is_there]

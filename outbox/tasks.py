@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from celery import current_app, shared_task
+from celery.signals import worker_process_shutdown
 from kombu import Producer
 from kombu.pools import producers
 from redis.exceptions import RedisError
@@ -28,6 +29,7 @@ from outbox.conf import conf
 from outbox.discovery import relays
 from outbox.errors import BrokerUnavailable, StoreUnavailable
 from outbox.relay import Relay, sweep_all
+from outbox.telemetry import telemetry
 
 
 @shared_task(name="outbox.tasks.sweep", ignore_result=True)
@@ -69,6 +71,12 @@ def wake(collection: str, partition: int) -> None:
                 retry=False,
                 producer=producer,
             )
+
+
+@worker_process_shutdown.connect
+def _write_what_is_counted(**kwargs: object) -> None:
+    # A child of the prefork pool ends without what the interpreter does at its end.
+    telemetry.farewell()
 
 
 @contextmanager

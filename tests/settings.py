@@ -18,3 +18,5 @@ OUTBOX_MONGODB_DATABASE = "unit"
 OUTBOX_REDIS_URL = "redis://127.0.0.1:1/0"
 OUTBOX_PUBLISHER = "outbox.publishers.memory.InMemoryPublisher"
 OUTBOX_WAKE = None
+# Counting has a thread that writes; tests that want it turn it on.
+OUTBOX_STATISTICS = False

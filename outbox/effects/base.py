@@ -2,14 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from threading import current_thread, main_thread
 from typing import Any, NoReturn
 
 from pymongo.client_session import ClientSession
 
-from outbox import clock, connections, context, inbox, signals
+from outbox import clock, connections, context, inbox, signals, tracing
 from outbox.breaker import Breaker
 from outbox.delivery import Delivery
 from outbox.errors import MessagingError, OutboxFull, Superseded, UnreadableEvent
@@ -116,7 +117,8 @@ class EffectRunner(ABC):
         self.subscriber = subscriber
         self._upcasters = upcasters
         self._breaker = breaker
-        self._retrying = False
+        self._attempt = 1
+        self._traced = False
         self._handlers = {
             event.message_name: (event, handler) for event, handler in subscriber.handlers.items()
         }
@@ -127,14 +129,15 @@ class EffectRunner(ABC):
         notes: Notes,
         go_on: GoOn,
         *,
-        retrying: bool = False,
+        attempt: int = 1,
     ) -> Result:
         """Handle `deliveries`, which are in turn, for as long as `go_on()`.
 
-        `retrying` says that they have failed before. Raises `StoreUnavailable` and `Superseded`:
+        `attempt` is how often they have been tried with this time. Raises `StoreUnavailable` and `Superseded`:
         what has not been noted then is delivered again.
         """
-        self._retrying = retrying
+        self._attempt = attempt
+        self._traced = tracing.is_on()
         return self._run(deliveries, notes, go_on)
 
     @abstractmethod
@@ -156,10 +159,7 @@ class EffectRunner(ABC):
         event_class, handler = self._handlers[delivery.type]
         event = event_of(event_class, delivery, self._upcasters)
         try:
-            if self.subscriber.is_projection:
-                # Causes nothing but writes, and there are many of them.
-                return handler(event, delivery)
-            with context.use(delivery.context()):
+            with self.conversation(delivery):
                 return handler(event, delivery, *more)
         except Exception:
             raise
@@ -168,6 +168,21 @@ class EffectRunner(ABC):
                 raise
             # Else it would end the thread, and nobody would read the stream any more.
             raise RuntimeError(f"The handler raised {error!r}.") from error
+
+    def conversation(self, delivery: Delivery) -> AbstractContextManager[object]:
+        """In force while an event is handled: its context for what it causes, and its span."""
+        if self.subscriber.is_projection and not (self._traced and tracing.is_sampled(delivery)):
+            # Causes nothing but writes, and there are many of them.
+            return nullcontext()
+        return self._conversation(delivery)
+
+    @contextmanager
+    def _conversation(self, delivery: Delivery) -> Iterator[None]:
+        with (
+            context.use(delivery.context()),
+            tracing.handling_event(delivery, self.subscriber.name, self._attempt),
+        ):
+            yield
 
     def several(self, delivery: Delivery, kinds: tuple[type[Any], ...], wanted: str) -> list[Any]:
         """What the handler returns for this event, as a list: nothing but such `kinds`."""
@@ -210,5 +225,5 @@ class EffectRunner(ABC):
         # What one event does again and again says nothing of the others; and a letter with a wrong
         # address says nothing of the post.
         final = self.subscriber.attempts_for(error, default=2) == 1
-        if away or not (full or final or (self._retrying and self._breaker.is_closed)):
+        if away or not (full or final or (self._attempt > 1 and self._breaker.is_closed)):
             self._breaker.failed(error)

@@ -1,8 +1,8 @@
 """The embedded effect: the aggregate that a command changes remembers the event, in one write."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
-from outbox import context
 from outbox.breaker import Breaker
 from outbox.delivery import Delivery
 from outbox.effects.base import EffectRunner, GoOn, Notes, Result
@@ -51,21 +51,25 @@ class Embedded(EffectRunner):
         notes.keep(done)
         return result
 
+    def conversation(self, delivery: Delivery) -> AbstractContextManager[object]:
+        """Nothing more: `_send` has opened it for the handler and its commands together."""
+        return nullcontext()
+
     def _send(self, delivery: Delivery) -> None:
         fresh = False
-        for command in self._commands(delivery):
-            try:
-                with context.use(delivery.context()):
+        with super().conversation(delivery):
+            for command in self._commands(delivery):
+                try:
                     self._bus.handle(command, message_id=delivery.event_id)
-            except AlreadyHandled as repeat:
-                # A repeat repeats them in the same order, and so begins with those done before.
-                if fresh:
-                    raise MessagingError(
-                        f"Two commands for {repeat.aggregate_id} were returned for one "
-                        f"{delivery.type}: a document takes one command from an event."
-                    ) from None
-            else:
-                fresh = True
+                except AlreadyHandled as repeat:
+                    # A repeat repeats them in the same order: those done before come first.
+                    if fresh:
+                        raise MessagingError(
+                            f"Two commands for {repeat.aggregate_id} were returned for one "
+                            f"{delivery.type}: a document takes one command from an event."
+                        ) from None
+                else:
+                    fresh = True
         self.succeeded()
 
     def _commands(self, delivery: Delivery) -> list[Command]:

@@ -94,6 +94,27 @@ def test_topics_may_have_from_1_to_1024_partitions_and_a_gap_no_time(settings):
     assert found(settings, TOPICS=topics, GAP_TIMEOUT=0) == []
 
 
+@pytest.mark.parametrize(
+    ("thresholds", "reason"),
+    [
+        ({"lags": (1, 2)}, "'lags' is not one of pending_age, stuck"),
+        ({"lag": 60}, "lag is 60, and not (what is worth a warning, what is bad)"),
+        ({"lag": (60,)}, "lag is (60,), and not (what"),
+        ({"lag": (60, "600")}, "lag is (60, '600'), and not two numbers above 0"),
+        ({"stuck": (0, 1)}, "stuck is (0, 1), and not two numbers above 0"),
+        ({"lag": (600, 60)}, "what is bad must not be less than"),
+    ],
+)
+def test_thresholds_that_cannot_work_are_an_error(settings, thresholds, reason):
+    [(id, text)] = found(settings, THRESHOLDS=thresholds)
+    assert id == "outbox.E002"
+    assert reason in text
+
+
+def test_some_thresholds_may_be_given_and_statistics_turned_off(settings):
+    assert found(settings, THRESHOLDS={"lag": [5, 60.5]}, STATISTICS=False) == []
+
+
 @pytest.mark.parametrize("name", ["PUBLISHER", "ENVELOPE", "WAKE"])
 def test_a_path_that_cannot_be_imported_is_an_error(settings, name):
     assert [id for id, _ in found(settings, **{name: "no.such.thing"})] == ["outbox.E003"]

@@ -1,6 +1,15 @@
+from contextlib import contextmanager
+
 import pytest
 
-from outbox import Command, ConcurrencyError, MessageBus, StaleVersion, context
+from outbox import (
+    Command,
+    ConcurrencyError,
+    MessageBus,
+    StaleVersion,
+    context,
+    message_bus,
+)
 from outbox.errors import NoHandler
 
 
@@ -70,3 +79,18 @@ def test_reruns_keep_the_message_id():
 
     MessageBus({Ring: handler}).handle(Ring())
     assert len(set(ids)) == 1
+
+
+def test_what_is_around_commands_is_in_force_once_for_each_with_all_its_reruns(monkeypatch):
+    seen = []
+
+    @contextmanager
+    def around(command):
+        seen.append(("before", context._current.get()))
+        yield
+        seen.append("after")
+
+    monkeypatch.setattr(message_bus, "around", around)
+    handler, _ = failing(ConcurrencyError(), times=2)
+    MessageBus({Ring: lambda command: seen.append("handled") or handler(command)}).handle(Ring())
+    assert seen == [("before", None), "handled", "handled", "handled", "after"]

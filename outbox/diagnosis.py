@@ -1,0 +1,163 @@
+"""Diagnosis: what is wrong with the outbox, how bad that is, and what to do about it.
+
+In plain words, for the admin's overview, the API, `outbox_status` and the health check alike. The
+thresholds are those of `OUTBOX_THRESHOLDS`.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from outbox import thresholds
+from outbox.conf import conf
+from outbox.monitoring import Overview, SubscriberState
+
+WELL, WARNING, BAD = "well", "warning", "bad"
+
+
+class Problem(NamedTuple):
+    """Something that is wrong.
+
+    `level` is "warning" or "bad", `code` names its kind, `text` says what it is and `advice` what
+    to do; `subject` is the subscriber that it is about, or "".
+    """
+
+    level: str
+    code: str
+    text: str
+    advice: str
+    subject: str = ""
+
+
+def problems(state: Overview) -> list[Problem]:
+    """What is wrong, the worst first."""
+    found = [*_of_broker(state), *_of_relays(state), *_of_messages(state)]
+    for one in state.subscribers:
+        found += _of_subscriber(one, bool(state.broker_error))
+    return sorted(found, key=lambda problem: problem.level != BAD)
+
+
+def level(problems: Iterable[Problem]) -> str:
+    """How it is on the whole: "well", "warning" or "bad"."""
+    levels = {problem.level for problem in problems}
+    return next((one for one in (BAD, WARNING) if one in levels), WELL)
+
+
+def seconds_in_words(seconds: float) -> str:
+    """A length of time as people say it: "50 s", "4 min", "3 h", "2 d"."""
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _of_broker(state: Overview) -> Iterator[Problem]:
+    if state.broker_error:
+        yield Problem(
+            BAD,
+            "broker",
+            "Redis doesn't answer, so nothing is published or consumed: "
+            f"{state.broker_error.rstrip('.')}.",
+            "Commands go on and nothing is lost: all stays pending. Get Redis back; the relay goes "
+            "on by itself within seconds.",
+        )
+    elif any(one.name == "relay" and one.state == "open" for one in state.breakers):
+        yield Problem(
+            BAD,
+            "breaker",
+            "A relay rests because Redis was away for it; it tries again each second.",
+            "Redis answers here: if this stays, look whether the relay's process can reach it.",
+        )
+
+
+def _of_relays(state: Overview) -> Iterator[Problem]:
+    if not conf.STATISTICS:
+        return  # nobody would be seen
+    text = "No relay was seen in the last hour"
+    if state.relay_seen is not None:
+        text = f"No relay was seen for {seconds_in_words(state.relay_seen)}"
+    if how := _judged("relay_seen", float("inf") if state.relay_seen is None else state.relay_seen):
+        yield Problem(
+            how,
+            "no_relay",
+            f"{text}: nothing is published.",
+            "Start the Celery worker and beat (both are needed), or look in their logs. To publish "
+            "what waits meanwhile: `manage.py outbox_sweep`.",
+        )
+
+
+def _of_messages(state: Overview) -> Iterator[Problem]:
+    if state.pending.oldest is not None:
+        age = (state.at - state.pending.oldest).total_seconds()
+        if how := _judged("pending_age", age):
+            about = "" if state.pending.is_exact else "about "
+            yield Problem(
+                how,
+                "pending_age",
+                f"Events are late: {about}{state.pending.messages:,} messages wait, the oldest for "
+                f"{seconds_in_words(age)}.",
+                "If no relay or no broker is there, begin with that; if some are stuck, with "
+                "those. Otherwise the relay is catching up: see if the number falls.",
+            )
+    if how := _judged("stuck", state.stuck):
+        yield Problem(
+            how,
+            "stuck",
+            f"{state.stuck:,} messages are stuck: the broker has refused each "
+            f"{conf.STUCK_AFTER} times or more, and those behind them in their aggregates wait.",
+            "`manage.py outbox_retry --stuck --dry-run` says why. Mend the cause and retry; "
+            "discard what can never be published.",
+        )
+    if how := _judged("dead_letters", state.dead_letters):
+        yield Problem(
+            how,
+            "dead_letters",
+            f"{state.dead_letters:,} events are dead letters: a subscriber couldn't handle them.",
+            "`manage.py outbox_dead_letters list` says which and why. Mend the handler and replay "
+            "them, or discard what needs no handling.",
+        )
+
+
+def _of_subscriber(one: SubscriberState, broker_is_away: bool) -> Iterator[Problem]:
+    if conf.STATISTICS and not one.consumers:
+        yield Problem(
+            BAD if one.lag or one.unacknowledged or one.deferred else WARNING,
+            "no_consumer",
+            f"No consumer runs for {one.name}.",
+            f"Start one: `manage.py outbox_consume {one.name}`. It goes on where the last one "
+            "ended.",
+            one.name,
+        )
+    if not broker_is_away and (how := _judged("lag", one.lag_seconds or 0)):
+        more = "" if one.lag_is_exact else "at least "
+        yield Problem(
+            how,
+            "lag",
+            f"{one.name} is behind: {more}{one.lag or 0:,} events of {one.topic} are not read, "
+            f"{one.unacknowledged or 0:,} not acknowledged, the oldest for "
+            f"{seconds_in_words(one.lag_seconds or 0)}.",
+            "See that its consumer runs and what it logs; more consumers help only with more "
+            "partitions of the topic.",
+            one.name,
+        )
+    if one.breaker == "open":
+        yield Problem(
+            WARNING,
+            "breaker",
+            f"{one.name} rests: what its handlers need has failed again and again.",
+            "Its consumer's log says what. It tries again by itself, and nothing is lost.",
+            one.name,
+        )
+    if how := _judged("missing", one.missing):
+        yield Problem(
+            how,
+            "missing",
+            f"{one.name} waits for events that haven't come; {one.missing:,} behind them wait.",
+            "The consumer's log names the missing numbers: publish them again with "
+            "`manage.py outbox_replay --aggregate ID`.",
+            one.name,
+        )
+
+
+def _judged(name: str, value: float) -> str:
+    warning, bad = thresholds.of(name)
+    return BAD if value >= bad else WARNING if value >= warning else ""

@@ -1,0 +1,211 @@
+"""Monitoring: the state of the outbox as a whole, read at a cost that doesn't grow with it.
+
+What waits is counted to some thousands and estimated from there on; nothing is scanned. Used by the
+admin's overview, the API, `outbox_status`, the metrics and the health check, so that all of them
+say the same. What is wrong in it, and what to do, says `outbox.diagnosis`.
+"""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from outbox import backlog, broker_state, clock, connections, dead_letters, deferred, statistics
+from outbox.broker_state import GroupState
+from outbox.discovery import collections, messaging, topics
+from outbox.errors import BrokerUnavailable
+from outbox.lease import COLLECTION as LEASES
+from outbox.lease import holder_of
+from outbox.statistics import Counts, Process
+
+#: Seconds after which a process counts as gone that was seen last then.
+SEEN_WITHIN = 15.0
+
+#: Leases that are shown.
+MOST_LEASES = 1000
+
+
+class Pending(NamedTuple):
+    """How many messages wait, whether that is counted or estimated, and since when the oldest."""
+
+    messages: int
+    is_exact: bool
+    oldest: datetime | None
+
+
+class Topic(NamedTuple):
+    """A topic: messages `published` to it in all and in the last full minute; `entries` there."""
+
+    name: str
+    published: int
+    published_per_minute: int
+    entries: int | None
+
+
+class SubscriberState(NamedTuple):
+    """How far a subscriber is.
+
+    `lag` is the number of events that it hasn't read yet (None: unknown; a lower bound unless
+    `lag_is_exact`), `lag_seconds` for how long the oldest has lain that it hasn't read or
+    acknowledged, `unacknowledged` what it has read and not acknowledged, `deferred` what it has put
+    aside to try again; of these, `missing` wait for an event that hasn't come. `consumers` counts
+    the processes seen lately; `active` are those of them that have a stream. `breaker` is the worst
+    state of its circuit breakers, "" if none has ever changed.
+    """
+
+    name: str
+    topic: str
+    lag: int | None
+    lag_is_exact: bool
+    lag_seconds: float | None
+    unacknowledged: int | None
+    deferred: int
+    missing: int
+    dead_letters: int
+    consumers: int
+    active: list[str]
+    breaker: str
+
+
+class Held(NamedTuple):
+    """A lease that somebody holds: `holder` is "host:pid"."""
+
+    name: str
+    holder: str
+    expires_at: datetime
+
+
+class BreakerState(NamedTuple):
+    """A circuit breaker of a process ("host:pid"): its name, state, and since when."""
+
+    name: str
+    state: str
+    process: str
+    since: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """The outbox `at` a moment of the server's clock; `broker_error` is "" if Redis answered.
+
+    `relay_seen` is the age of the last sign of life of any relay, in seconds; None if there was
+    none in the last hour.
+    """
+
+    at: datetime
+    pending: Pending
+    stuck: int
+    dead_letters: int
+    replaying: int
+    published_per_minute: int
+    broker_error: str
+    relay_seen: float | None
+    topics: list[Topic]
+    subscribers: list[SubscriberState]
+    leases: list[Held]
+    breakers: list[BreakerState]
+    processes: list[Process]
+    took: float = field(compare=False)
+
+
+def overview() -> Overview:
+    """The state now. Raises `StoreUnavailable` and `MissingIndex`; of Redis, it says how it is."""
+    began = time.monotonic()
+    with connections.store_errors():
+        at = clock.now(connections.database())
+        waiting = backlog.of(collections())
+        letters = dead_letters.counts()
+        aside = deferred.counts()
+        held = _held(at)
+    seen = statistics.processes(at - timedelta(hours=1))
+    lately = [one for one in seen if _is_alive(one, at)]
+    groups, lengths, broker_error = _broker()
+    totals, minute = statistics.totals(), _last_minute(at)
+    breakers = [
+        BreakerState(name, state, one.name, since)
+        for one in lately
+        for name, (state, since) in sorted(one.breakers.items())
+    ]
+    relayed = [one.roles["relay"] for one in seen if "relay" in one.roles]
+    return Overview(
+        at=at,
+        pending=Pending(*waiting[:3]),
+        stuck=waiting.stuck,
+        dead_letters=sum(letters.dead.values()),
+        replaying=sum(letters.replaying.values()),
+        published_per_minute=sum(minute.get("published", {}).values()),
+        broker_error=broker_error,
+        relay_seen=max(0.0, (at - max(relayed)).total_seconds()) if relayed else None,
+        topics=[
+            Topic(
+                name,
+                totals.get("published", {}).get(name, 0),
+                minute.get("published", {}).get(name, 0),
+                lengths.get(name),
+            )
+            for name in topics()
+        ],
+        subscribers=[
+            _subscriber(one, groups.get(name), aside, letters.dead, lately, held, breakers)
+            for name, one in sorted(messaging().subscribes.items())
+        ],
+        leases=held,
+        breakers=breakers,
+        processes=lately,
+        took=time.monotonic() - began,
+    )
+
+
+def _subscriber(
+    subscriber: Any,
+    group: GroupState | None,
+    aside: dict[str, tuple[int, int]],
+    dead: Counter[str],
+    processes: list[Process],
+    held: list[Held],
+    breakers: list[BreakerState],
+) -> SubscriberState:
+    name = subscriber.name
+    waiting, missing = aside.get(name, (0, 0))
+    states = {one.state for one in breakers if one.name == name}
+    return SubscriberState(
+        name,
+        subscriber.topic,
+        group.lag if group else None,
+        group.lag_is_exact if group else False,
+        group.seconds if group else None,
+        group.unacknowledged if group else None,
+        waiting,
+        missing,
+        dead[name],
+        sum(f"consumer:{name}" in one.roles for one in processes),
+        sorted({one.holder for one in held if one.name.startswith(f"consumer:{name}:")}),
+        next((state for state in ("open", "half-open", "closed") if state in states), ""),
+    )
+
+
+def _broker() -> tuple[dict[str, GroupState], dict[str, int], str]:
+    wanted = {name: one.topic for name, one in messaging().subscribes.items()}
+    try:
+        groups, lengths = broker_state.read(topics(), wanted)
+    except BrokerUnavailable as error:
+        return {}, {}, str(error)
+    return groups, lengths, ""
+
+
+def _held(at: datetime) -> list[Held]:
+    where: dict[str, Any] = {"owner": {"$ne": None}, "expires_at": {"$gt": at}}
+    found = connections.collection(LEASES).find(where, limit=MOST_LEASES)
+    return sorted(Held(one["_id"], holder_of(one["owner"]), one["expires_at"]) for one in found)
+
+
+def _last_minute(at: datetime) -> Counts:
+    """The counts of the last full minute."""
+    minute = at.replace(second=0, microsecond=0) - timedelta(minutes=1)
+    found = [one for one in statistics.minutes(minute, ["published"]) if one.at == minute]
+    return found[0].counts if found else {}
+
+
+def _is_alive(process: Process, at: datetime) -> bool:
+    return (at - process.seen_at).total_seconds() <= SEEN_WITHIN
