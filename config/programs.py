@@ -42,7 +42,7 @@ def environment(servers: Mapping[str, str], data: Path) -> dict[str, str]:
         "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
         "DJANGO_ALLOWED_HOSTS": "localhost,127.0.0.1",
         "DJANGO_DATABASE": str(data / "db.sqlite3"),
-        "DJANGO_ANONYMOUS_ACCESS": "schema,docs",
+        "DJANGO_ANONYMOUS_ACCESS": "schema,docs,metrics",
         # All of it is on loopback.
         "DJANGO_INSECURE_HTTP": "1",
         "CELERY_BROKER_URL": servers["OUTBOX_REDIS_URL"],

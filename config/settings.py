@@ -23,7 +23,9 @@ OUTBOX_MONGODB_URI, OUTBOX_MONGODB_DATABASE, OUTBOX_REDIS_URL
 import os
 import re
 from pathlib import Path
+from typing import Any
 
+import django
 from django.core.exceptions import ImproperlyConfigured
 
 
@@ -168,14 +170,26 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
-EMAIL_BACKEND = os.environ.get(
+_mail_backend = os.environ.get(
     "DJANGO_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend"
 )
-EMAIL_HOST = os.environ.get("DJANGO_EMAIL_HOST", "localhost")
-EMAIL_PORT = int(os.environ.get("DJANGO_EMAIL_PORT", "25"))
-EMAIL_HOST_USER = os.environ.get("DJANGO_EMAIL_HOST_USER", "")
-EMAIL_HOST_PASSWORD = os.environ.get("DJANGO_EMAIL_HOST_PASSWORD", "")
-EMAIL_TIMEOUT = 10
+_mail_server: dict[str, Any] = {
+    "host": os.environ.get("DJANGO_EMAIL_HOST", "localhost"),
+    "port": int(os.environ.get("DJANGO_EMAIL_PORT", "25")),
+    "username": os.environ.get("DJANGO_EMAIL_HOST_USER", ""),
+    "password": os.environ.get("DJANGO_EMAIL_HOST_PASSWORD", ""),
+    "timeout": 10,
+}
+if django.VERSION >= (6, 1):
+    # Only who sends over SMTP takes these.
+    _options = _mail_server if _mail_backend.endswith(".smtp.EmailBackend") else {}
+    MAILERS = {"default": {"BACKEND": _mail_backend, "OPTIONS": _options}}
+else:
+    EMAIL_BACKEND = _mail_backend
+    EMAIL_HOST, EMAIL_PORT = _mail_server["host"], _mail_server["port"]
+    EMAIL_HOST_USER = _mail_server["username"]
+    EMAIL_HOST_PASSWORD = _mail_server["password"]
+    EMAIL_TIMEOUT = _mail_server["timeout"]
 DEFAULT_FROM_EMAIL = "Orders <orders@shop.example.com>"
 # Stands in for a directory of customers.
 ORDERS_CUSTOMER_ADDRESS = "{customer_id}@customers.example.com"

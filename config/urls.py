@@ -12,9 +12,11 @@ docs = SpectacularSwaggerView.as_view(url_name="schema", http_method_names=["get
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("orders.urls")),
+    path("api/outbox/", include("outbox.api.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", docs, name="docs"),
     re_path("^api/", not_found),
+    path("", include("outbox.urls")),
 ]
 
 handler400, handler404, handler500 = error_views("/api/")

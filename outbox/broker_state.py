@@ -16,7 +16,8 @@ PATIENCE = 2.0
 # oldest of these; how many it has read and not acknowledged, and the oldest of those.
 READ = """
 local key, most = KEYS[1], tonumber(ARGV[1])
-if redis.call('TYPE', key).ok ~= 'stream' then return false end
+local kind = redis.call('TYPE', key).ok
+if kind ~= 'stream' then return kind ~= 'none' and kind end
 local clock = redis.call('TIME')
 local first = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)
 local rows = {}
@@ -45,6 +46,18 @@ return {redis.call('XLEN', key), now, first[1] and first[1][1] or '', rows}
 """
 
 
+class BrokerState(NamedTuple):
+    """How the streams are.
+
+    `groups` by subscriber; without those that aren't known because a key of another kind lies where
+    a stream should be. `entries` by topic. `strange`: such keys, and of what kind each is.
+    """
+
+    groups: "dict[str, GroupState]"
+    entries: dict[str, int]
+    strange: dict[str, str]
+
+
 class GroupState(NamedTuple):
     """A group over all streams of its topic: `seconds` is the age of the oldest that it owes."""
 
@@ -54,10 +67,8 @@ class GroupState(NamedTuple):
     unacknowledged: int
 
 
-def read(
-    topics: Iterable[str], subscribers: Mapping[str, str]
-) -> tuple[dict[str, GroupState], dict[str, int]]:
-    """The state of `subscribers`, {name: topic}, by name; and the entries of each topic.
+def read(topics: Iterable[str], subscribers: Mapping[str, str]) -> BrokerState:
+    """The state of `topics`, and of `subscribers`, {name: topic}.
 
     One request, and one for each topic that was once spread over more streams. A subscriber that
     has never read anything owes all there is. Raises `BrokerUnavailable`.
@@ -70,15 +81,19 @@ def read(
     with connections.broker_errors("Redis can't say how the streams are"):
         answers: list[Any] = pipeline.execute()
     groups: dict[str, GroupState] = {}
-    lengths: dict[str, int] = dict.fromkeys(wanted, 0)
-    for (topic, _), answer in zip(places, answers, strict=True):
+    entries: dict[str, int] = dict.fromkeys(wanted, 0)
+    strange: dict[str, str] = {}
+    for (topic, stream), answer in zip(places, answers, strict=True):
+        if isinstance(answer, bytes):
+            strange[stream] = answer.decode()
+            continue
         length, now, first, rows = answer or (0, 0, b"", [])
-        lengths[topic] += length
+        entries[topic] += length
         found = {row[0].decode(errors="replace"): _group(row, now) for row in rows}
         for name in (one for one, its in subscribers.items() if its == topic):
             here = found.get(name, GroupState(length, True, _age(now, first), 0))
             groups[name] = _sum(groups[name], here) if name in groups else here
-    return groups, lengths
+    return BrokerState(groups, entries, strange)
 
 
 def _streams(topic: str) -> list[str]:

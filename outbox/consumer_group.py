@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from outbox import connections
+from outbox import connections, signals
 from outbox.conf import conf
 
 logger = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ class ConsumerGroup:
             self.stream,
             extra={"action": "group_lost", "subscriber": self.group, "stream": self.stream},
         )
+        signals.group_lost.send_robust(self.group, stream=self.stream)
         self.create()
         return []
 

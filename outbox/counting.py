@@ -24,6 +24,7 @@ def connect() -> None:
         (signals.events_repeated, _repeated),
         (signals.event_failed, _failed),
         (signals.dead_lettered, _dead_lettered),
+        (signals.group_lost, _group_lost),
         (signals.breaker_changed, _breaker_changed),
     ):
         signal.connect(receiver, dispatch_uid=f"outbox.counting.{receiver.__name__}")
@@ -80,6 +81,10 @@ def _failed(sender: str, **kwargs: Any) -> None:
 
 def _dead_lettered(sender: str, **kwargs: Any) -> None:
     telemetry.count("dead_letters", sender)
+
+
+def _group_lost(sender: str, **kwargs: Any) -> None:
+    telemetry.count("group_lost", sender)
 
 
 def _breaker_changed(sender: str, state: str, **kwargs: Any) -> None:

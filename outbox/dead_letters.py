@@ -1,8 +1,9 @@
 """Dead letters: events that a subscriber couldn't handle, kept for people to act on.
 
     outbox_dead_letters  {_id: "subscriber:event id", subscriber, topic, stream, state, text,
-                          event_id, type, aggregate_id, sequence, error, error_type, traceback,
-                          attempts, first_failed_at, failed_at, closed_at?, closed_by?, reason?}
+                          event_id, type, aggregate_id, sequence, correlation_id, error,
+                          error_type, traceback, attempts, first_failed_at, failed_at,
+                          closed_at?, closed_by?, reason?}
 
 `state` is "dead", "replaying" (waiting for the subscriber to try again), "replayed" or
 "discarded". An envelope that couldn't be read at all has its stream and its entry's id there for
@@ -10,33 +11,53 @@ an event's.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from traceback import format_exception
-from typing import Any
+from typing import Any, NamedTuple
 
-from pymongo import IndexModel
 from pymongo.client_session import ClientSession
 
 from outbox import clock, connections, deferred, delivery, inbox, signals, streams
 from outbox.conf import conf
 from outbox.connections import Document
+from outbox.dead_letter_listing import (
+    COLLECTION,
+    DEAD,
+    DISCARDED,
+    INDEXES,
+    REPLAYED,
+    REPLAYING,
+    DeadLetter,
+    error_types,
+    message,
+    messages,
+    of_event,
+)
 from outbox.delivery import Delivery
 from outbox.errors import NoSuchDeadLetter
 
-logger = logging.getLogger(__name__)
-
-COLLECTION = "outbox_dead_letters"
-TTL_INDEX = "outbox_dead_letter_retention"
-INDEXES = [
-    IndexModel([("state", 1), ("failed_at", -1)], name="outbox_dead_letter_state"),
-    IndexModel(
-        [("subscriber", 1), ("state", 1), ("failed_at", -1)], name="outbox_dead_letter_subscriber"
-    ),
-    IndexModel([("aggregate_id", 1)], name="outbox_dead_letter_aggregate"),
+__all__ = [
+    "COLLECTION",
+    "DEAD",
+    "DISCARDED",
+    "INDEXES",
+    "REPLAYED",
+    "REPLAYING",
+    "DeadLetter",
+    "error_types",
+    "message",
+    "messages",
+    "of_event",
 ]
 
-DEAD, REPLAYING, REPLAYED, DISCARDED = "dead", "replaying", "replayed", "discarded"
+logger = logging.getLogger(__name__)
+
+TTL_INDEX = "outbox_dead_letter_retention"
+
+#: Dead letters of a state that are counted.
+COUNTED = 10_000
 
 #: How often the number of dead letters had doubled when this process looked last.
 _alerted = 0
@@ -61,6 +82,7 @@ def store(
         "type": event.type,
         "aggregate_id": event.aggregate_id,
         "sequence": event.sequence,
+        "correlation_id": _storable(event.context().correlation_id),
         "text": event.text,
     }
     _store(
@@ -94,6 +116,29 @@ def count(subscriber: str | None = None) -> int:
     with connections.store_errors():
         found: int = _letters().count_documents(_where(subscriber))
     return found
+
+
+class Counts(NamedTuple):
+    """How many dead letters each subscriber has, and how many wait to be tried again."""
+
+    dead: Counter[str]
+    replaying: Counter[str]
+
+
+def counts() -> Counts:
+    """The dead letters by subscriber, counted to `COUNTED`. Raises `StoreUnavailable`."""
+    found = {}
+    with connections.store_errors():
+        for state in (DEAD, REPLAYING):
+            stages: list[Any] = [
+                {"$match": {"state": state}},
+                {"$limit": COUNTED},
+                {"$group": {"_id": "$subscriber", "count": {"$sum": 1}}},
+            ]
+            found[state] = Counter(
+                {one["_id"]: one["count"] for one in _letters().aggregate(stages)}
+            )
+    return Counts(found[DEAD], found[REPLAYING])
 
 
 def subscribers() -> set[str]:

@@ -60,7 +60,28 @@ def _of_broker(state: Overview) -> Iterator[Problem]:
             "Commands go on and nothing is lost: all stays pending. Get Redis back; the relay goes "
             "on by itself within seconds.",
         )
-    elif any(one.name == "relay" and one.state == "open" for one in state.breakers):
+    for key, kind in state.strange.items():
+        yield Problem(
+            BAD,
+            "strange_key",
+            f"The key {key} in Redis is a {kind} and no stream: nothing can be published there.",
+            "See what has put it there, and rename or delete it; then `manage.py outbox_retry "
+            "--all`.",
+        )
+    for name in state.lost:
+        yield Problem(
+            WARNING,
+            "data_lost",
+            f"In the last hour, {name} found its consumer group gone: Redis has lost data, or "
+            "somebody has deleted it.",
+            "It went on with what was there. Publish again what may be missing, for which "
+            "`manage.py outbox_replay --since 2h --dry-run` shows what it would be; handled events "
+            "are passed over.",
+            name,
+        )
+    if not state.broker_error and any(
+        one.name == "relay" and one.state == "open" for one in state.breakers
+    ):
         yield Problem(
             BAD,
             "breaker",
@@ -153,7 +174,7 @@ def _of_subscriber(one: SubscriberState, broker_is_away: bool) -> Iterator[Probl
             "missing",
             f"{one.name} waits for events that haven't come; {one.missing:,} behind them wait.",
             "The consumer's log names the missing numbers: publish them again with "
-            "`manage.py outbox_replay --aggregate ID`.",
+            "`manage.py outbox_replay --aggregate ID --execute`.",
             one.name,
         )
 

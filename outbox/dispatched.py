@@ -11,9 +11,9 @@ from pymongo.errors import BulkWriteError
 from outbox import connections, message_store
 from outbox.connections import Document
 from outbox.envelope import Envelope
-from outbox.message_store import DispatchedMessage, Page
+from outbox.message_store import DispatchedMessage, Page, Selection
 
-COLLECTION = "outbox_dispatched"
+COLLECTION = message_store.ARCHIVE
 
 #: The TTL index; its seconds come from `OUTBOX_RETENTION` (see `indexes`).
 TTL_INDEX = "outbox_retention"
@@ -23,7 +23,20 @@ INDEXES = [
     IndexModel([("aggregate_id", 1), ("_id", -1)], name="outbox_aggregate"),
     IndexModel([("topic", 1), ("_id", -1)], name="outbox_topic"),
     IndexModel([("type", 1), ("_id", -1)], name="outbox_type"),
+    # A conversation is looked for when something has gone wrong in it.
+    IndexModel([("metadata.correlationId", 1), ("_id", -1)], name="outbox_correlation"),
 ]
+
+#: The index for each field that is selected by; the first one given is followed.
+_BY_FIELD = {"aggregate_id": "outbox_aggregate", "type": "outbox_type", "topic": "outbox_topic"}
+
+#: What a term is compared with.
+_BY_TERM = ("aggregate_id", "_id", "metadata.correlationId", "type")
+
+#: What a list shows of a message.
+SHOWN = ["type", "version", "topic", "collection", "aggregate_id", "sequence"]
+SHOWN += ["occurred_at", "dispatched_at"]
+SHOWING: Document = {"$project": {"_id": 0, "event_id": "$_id", **dict.fromkeys(SHOWN, 1)}}
 
 
 def archive(
@@ -57,18 +70,33 @@ def _entry(collection: str, envelope: Envelope, at: datetime) -> dict[str, Any]:
 
 
 def messages(
-    *, term: str = "", topic: str | None = None, skip: int = 0, limit: int = 50
+    selection: Selection | None = None,
+    *,
+    skip: int = 0,
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> Page[DispatchedMessage]:
     """What was published and is still kept, the newest first.
 
-    `term` is an aggregate id, an event id or a type. Raises `StoreUnavailable`, `MissingIndex`.
+    `cursor` is that of a page before. Raises `StoreUnavailable`, `MissingIndex`, `InvalidCursor`.
     """
-    where, then, hint = _selection(term, topic)
+    where, then, hint = selected(selection or Selection())
+    if cursor is not None:
+        [last] = message_store.decode_cursor(cursor, str)
+        where = before(where, last)
     stages = _pipeline(where, then, reach=message_store.REACH, skip=skip, limit=limit + 1)
     with connections.store_errors():
         found = [DispatchedMessage(**row) for row in message_store.rows(COLLECTION, stages, hint)]
         return message_store.page(
-            found, skip, limit, lambda: message_store.reaches_past(COLLECTION, where, hint)
+            found,
+            skip,
+            limit,
+            # With nothing left to filter, all that there is has been found.
+            lambda: (
+                (bool(then) or skip + limit >= message_store.REACH)
+                and message_store.reaches_past(COLLECTION, where, hint)
+            ),
+            lambda shown: message_store.encode_cursor(shown[-1].event_id),
         )
 
 
@@ -80,16 +108,73 @@ def message(event_id: str) -> DispatchedMessage | None:
     return DispatchedMessage(**found[0]) if found else None
 
 
-def _selection(term: str, topic: str | None) -> tuple[Document, Document, str | None]:
+def conversation(correlation_id: str, most: int) -> list[DispatchedMessage]:
+    """The first messages of a conversation, with their metadata.
+
+    Raises `StoreUnavailable`, `MissingIndex`.
+    """
+    stages: list[Document] = [
+        {"$match": {"metadata.correlationId": {"$eq": correlation_id}}},
+        {"$sort": {"_id": 1}},
+        {"$limit": most},
+        {"$project": {"_id": 0, "event_id": "$_id", **dict.fromkeys([*SHOWN, "metadata"], 1)}},
+    ]
+    with connections.store_errors():
+        found = message_store.rows(COLLECTION, stages, "outbox_correlation")
+    return [DispatchedMessage(**row) for row in found]
+
+
+def counted(
+    selection: Selection, most: int, samples: int
+) -> tuple[int, list[DispatchedMessage], bool]:
+    """How many are selected, counted to `most`, the oldest few of these, and if that is all.
+
+    Looks at no more than `LOOKED_AT`: beginning with the newest, where it is said since when, and
+    else with the oldest. Raises `StoreUnavailable`, `MissingIndex`.
+    """
+    where, then, hint = selected(selection)
+    matching: list[Document] = [
+        {"$match": where},
+        {"$sort": {"_id": -1 if selection.since else 1}},
+        {"$limit": message_store.LOOKED_AT},
+        *([{"$match": then}] if then else []),
+        {"$limit": most + 1},
+    ]
+    oldest: list[Document] = [{"$sort": {"event_id": 1}}, {"$limit": samples}]
+    # Both of one look. Without the payloads, since there is a limit to what a facet may hold.
+    both = {"totals": [{"$count": "total"}], "oldest": oldest}
+    with connections.store_errors():
+        [found] = message_store.rows(COLLECTION, [*matching, SHOWING, {"$facet": both}], hint)
+        total = found["totals"][0]["total"] if found["totals"] else 0
+        is_all = total <= most and not (
+            then and message_store.reaches_past(COLLECTION, where, hint, message_store.LOOKED_AT)
+        )
+    return min(total, most), [DispatchedMessage(**row) for row in found["oldest"]], is_all
+
+
+def selected(selection: Selection) -> tuple[Document, Document, str | None]:
     """The filter that an index serves in the order of `_id`, what is left to filter, and a hint.
 
-    There is no hint for a term: it has three indexes, whose entries the server merges.
+    There is no hint for a term: it has several indexes, whose entries the server merges. Times have
+    none: event ids don't stand for them, since an event may say itself when it occurred.
     """
-    in_topic: Document = {} if topic is None else {"topic": {"$eq": topic}}
-    if term:
-        fields = ("aggregate_id", "_id", "type")
-        return {"$or": [{name: {"$eq": term}} for name in fields]}, in_topic, None
-    return in_topic, {}, "outbox_topic" if in_topic else "_id_"
+    given = {name: getattr(selection, name) for name in _BY_FIELD}
+    equal: Document = {name: {"$eq": one} for name, one in given.items() if one is not None}
+    if times := message_store.between(selection.since, selection.until):
+        equal["occurred_at"] = times
+    if term := selection.term:
+        return {"$or": [{name: {"$eq": term}} for name in _BY_TERM]}, equal, None
+    for name, index in _BY_FIELD.items():
+        if name in equal:
+            return {name: equal.pop(name)}, equal, index
+    return {}, equal, "_id_"
+
+
+def before(where: Document, event_id: str) -> Document:
+    """The filter `where`, for what lies before an event: each of its branches by its own index."""
+    if "$or" in where:
+        return {"$or": [before(branch, event_id) for branch in where["$or"]]}
+    return {**where, "_id": {**where.get("_id", {}), "$lt": event_id}}
 
 
 def _pipeline(
@@ -102,8 +187,7 @@ def _pipeline(
     payload: bool = False,
 ) -> list[Document]:
     """From the newest that match `where` to rows of their fields; `then` needs no index."""
-    fields = ["type", "version", "topic", "collection", "aggregate_id", "sequence"]
-    fields += ["occurred_at", "dispatched_at", *(["payload", "metadata"] if payload else [])]
+    fields = [*SHOWN, *(["payload", "metadata"] if payload else [])]
     return [
         {"$match": where},
         {"$sort": {"_id": -1}},

@@ -18,6 +18,8 @@ OutboxError
 ├── GapPassed                  an event came when others had gone on without it
 ├── NoSuchMessage              none of this id is pending: published, or discarded
 ├── NoSuchDeadLetter           none has this id, or it has been dealt with
+├── AlreadyDone                what this operation id stands for has been asked for before
+├── InvalidCursor              a listing is to go on from where it can't have ended
 ├── Superseded                 another consumer has taken over; this one gives up its batch
 ├── RebuildRefused             a read model can't be rebuilt now, and wasn't changed
 ├── OutboxFull                 too much waits in the document: the relay must catch up first
@@ -31,6 +33,9 @@ OutboxError
 
 An exception raised without arguments says its docstring's first line.
 """
+
+from datetime import datetime
+from typing import Any
 
 
 class OutboxError(Exception):
@@ -111,6 +116,31 @@ class NoSuchMessage(OutboxError):
 
 class NoSuchDeadLetter(OutboxError):
     """There is no dead letter with this id that could be acted on."""
+
+
+class AlreadyDone(OutboxError):
+    """This operation has been asked for before, under the same id; it isn't done again.
+
+    `action` is what was done, `by` whom and `at` what time; `done` is what came of it, None while
+    it is under way, or if its process died.
+    """
+
+    def __init__(self, action: str, by: str, at: datetime, done: Any = None) -> None:
+        outcome = f"{done.count} done" if done else "under way, or broken off"
+        super().__init__(f"{by or 'Somebody'} has asked for this {action} before: {outcome}.")
+        self.action = action
+        self.by = by
+        self.at = at
+        self.done = done
+
+    @property
+    def count(self) -> int | None:
+        """How many messages it was done to, if that is known."""
+        return self.done.count if self.done else None
+
+
+class InvalidCursor(OutboxError):
+    """This cursor is none that a listing has given."""
 
 
 class Superseded(OutboxError):

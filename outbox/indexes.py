@@ -9,7 +9,17 @@ from pymongo import IndexModel
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from outbox import connections, dead_letters, deferred, discarded, dispatched, document, inbox
+from outbox import (
+    connections,
+    dead_letters,
+    deferred,
+    discarded,
+    dispatched,
+    document,
+    inbox,
+    once,
+    telemetry,
+)
 from outbox.conf import conf
 from outbox.subscriber import Subscriber
 
@@ -26,6 +36,8 @@ OWN = {
     inbox.ENTRIES: inbox.INDEXES,
     deferred.COLLECTION: deferred.INDEXES,
     dead_letters.COLLECTION: dead_letters.INDEXES,
+    once.COLLECTION: once.INDEXES,
+    **telemetry.indexes(),
 }
 
 

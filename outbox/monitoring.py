@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from outbox import backlog, broker_state, clock, connections, dead_letters, deferred, statistics
-from outbox.broker_state import GroupState
+from outbox.broker_state import BrokerState, GroupState
 from outbox.discovery import collections, messaging, topics
 from outbox.errors import BrokerUnavailable
 from outbox.lease import COLLECTION as LEASES
 from outbox.lease import holder_of
-from outbox.statistics import Counts, Process
+from outbox.statistics import Counts, Minute, Process
 
 #: Seconds after which a process counts as gone that was seen last then.
 SEEN_WITHIN = 15.0
@@ -89,6 +89,9 @@ class BreakerState(NamedTuple):
 class Overview:
     """The outbox `at` a moment of the server's clock; `broker_error` is "" if Redis answered.
 
+    `strange` are keys that lie where streams should be, and of what kind each is; `lost` the
+    subscribers whose consumer group was found gone in the last hour, and with it Redis' data.
+
     `relay_seen` is the age of the last sign of life of any relay, in seconds; None if there was
     none in the last hour.
     """
@@ -106,6 +109,8 @@ class Overview:
     leases: list[Held]
     breakers: list[BreakerState]
     processes: list[Process]
+    strange: dict[str, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
     took: float = field(compare=False)
 
 
@@ -120,8 +125,9 @@ def overview() -> Overview:
         held = _held(at)
     seen = statistics.processes(at - timedelta(hours=1))
     lately = [one for one in seen if _is_alive(one, at)]
-    groups, lengths, broker_error = _broker()
-    totals, minute = statistics.totals(), _last_minute(at)
+    broker, broker_error = _broker()
+    totals, minutes = statistics.totals(), _last_hour(at)
+    minute = _last_full(minutes, at)
     breakers = [
         BreakerState(name, state, one.name, since)
         for one in lately
@@ -136,18 +142,20 @@ def overview() -> Overview:
         replaying=sum(letters.replaying.values()),
         published_per_minute=sum(minute.get("published", {}).values()),
         broker_error=broker_error,
+        strange=broker.strange,
+        lost=sorted({name for one in minutes for name in one.counts.get("group_lost", ())}),
         relay_seen=max(0.0, (at - max(relayed)).total_seconds()) if relayed else None,
         topics=[
             Topic(
                 name,
                 totals.get("published", {}).get(name, 0),
                 minute.get("published", {}).get(name, 0),
-                lengths.get(name),
+                broker.entries.get(name),
             )
             for name in topics()
         ],
         subscribers=[
-            _subscriber(one, groups.get(name), aside, letters.dead, lately, held, breakers)
+            _subscriber(one, broker.groups.get(name), aside, letters.dead, lately, held, breakers)
             for name, one in sorted(messaging().subscribes.items())
         ],
         leases=held,
@@ -185,13 +193,12 @@ def _subscriber(
     )
 
 
-def _broker() -> tuple[dict[str, GroupState], dict[str, int], str]:
+def _broker() -> tuple[BrokerState, str]:
     wanted = {name: one.topic for name, one in messaging().subscribes.items()}
     try:
-        groups, lengths = broker_state.read(topics(), wanted)
+        return broker_state.read(topics(), wanted), ""
     except BrokerUnavailable as error:
-        return {}, {}, str(error)
-    return groups, lengths, ""
+        return BrokerState({}, {}, {}), str(error)
 
 
 def _held(at: datetime) -> list[Held]:
@@ -200,11 +207,14 @@ def _held(at: datetime) -> list[Held]:
     return sorted(Held(one["_id"], holder_of(one["owner"]), one["expires_at"]) for one in found)
 
 
-def _last_minute(at: datetime) -> Counts:
-    """The counts of the last full minute."""
-    minute = at.replace(second=0, microsecond=0) - timedelta(minutes=1)
-    found = [one for one in statistics.minutes(minute, ["published"]) if one.at == minute]
-    return found[0].counts if found else {}
+def _last_hour(at: datetime) -> list[Minute]:
+    return statistics.minutes(at - timedelta(hours=1), ["published", "group_lost"])
+
+
+def _last_full(minutes: list[Minute], at: datetime) -> Counts:
+    """The counts of the last minute that is over."""
+    wanted = at.replace(second=0, microsecond=0) - timedelta(minutes=1)
+    return next((one.counts for one in minutes if one.at == wanted), {})
 
 
 def _is_alive(process: Process, at: datetime) -> bool:

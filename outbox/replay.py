@@ -8,10 +8,8 @@ whatever the clocks were of those who wrote them.
 All functions raise `StoreUnavailable` and `MissingIndex`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -24,7 +22,7 @@ from outbox.discovery import topics
 from outbox.envelope import Envelope, timestamp
 from outbox.errors import BrokerUnavailable, MessagingError, PublishError, StoreUnavailable
 from outbox.mapping import TOPIC
-from outbox.message_store import DispatchedMessage
+from outbox.message_store import DispatchedMessage, Selection
 
 #: Messages that are read and published at a time.
 PAGE = 500
@@ -33,32 +31,19 @@ SAMPLES = 5
 #: Seconds that the server may take to count or to sort all that is selected.
 LOOKING = 120.0
 
-#: The index for each field that is selected by; the first one given is followed.
-_INDEXES = {"aggregate_id": "outbox_aggregate", "type": "outbox_type", "topic": "outbox_topic"}
-
-_SHOWN = ["type", "version", "topic", "collection", "aggregate_id", "sequence"]
-_SHOWN += ["occurred_at", "dispatched_at"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """Which messages of the archive: those for which all that is given holds.
-
-    `since` (inclusive) and `until` (exclusive) are aware, and about when the event occurred.
-    """
-
-    aggregate_id: str | None = None
-    type: str | None = None
-    topic: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+#: Which messages of the archive: what is selected, or those of these ids.
+Wanted = Selection | Sequence[str]
 
 
 class Preview(NamedTuple):
-    """How many messages are selected, and the oldest few of them, without their payloads."""
+    """How many messages are selected, and the oldest few of them, without their payloads.
+
+    `left`: there are more, and these are as many as were to be counted.
+    """
 
     total: int
     samples: list[DispatchedMessage]
+    left: bool = False
 
 
 class Replayed(NamedTuple):
@@ -68,38 +53,56 @@ class Replayed(NamedTuple):
     replay: str
 
 
-def preview(selection: Selection, *, to: str | None = None) -> Preview:
-    """What `replay` would publish; changes nothing. Raises `MessagingError` as that does."""
-    _refuse_clash(selection, to)
-    where, hint = _where(selection)
+def preview(wanted: Wanted, *, to: str | None = None, most: int | None = None) -> Preview:
+    """What `replay` would publish; changes nothing. Raises `MessagingError` as that does.
+
+    With `most` it counts to that, and looks at no more of the archive than can be waited for.
+    """
+    _refuse_clash(wanted, to)
+    if most is not None and isinstance(wanted, Selection):
+        total, samples, is_all = dispatched.counted(wanted, most, SAMPLES)
+        return Preview(total, samples, left=not is_all)
+    where, hint = _where(wanted)
     oldest: list[Document] = [{"$match": where}, {"$sort": {"_id": 1}}, {"$limit": SAMPLES}]
-    shown = {"_id": 0, "event_id": "$_id", **dict.fromkeys(_SHOWN, 1)}
     with _time_to_look():
         counted = message_store.rows(
             dispatched.COLLECTION, [{"$match": where}, {"$count": "total"}], hint
         )
-        samples = message_store.rows(dispatched.COLLECTION, [*oldest, {"$project": shown}], hint)
+        rows = message_store.rows(dispatched.COLLECTION, [*oldest, dispatched.SHOWING], hint)
     total = counted[0]["total"] if counted else 0
-    return Preview(total, [DispatchedMessage(**row) for row in samples])
+    return Preview(total, [DispatchedMessage(**row) for row in rows])
+
+
+def oldest(selection: Selection, most: int) -> list[str]:
+    """The ids of the selected messages, the oldest first; `most` of them."""
+    where, hint = _where(selection)
+    stages: list[Document] = [
+        {"$match": where},
+        {"$sort": {"_id": 1}},
+        {"$limit": most},
+        {"$project": {"_id": 1}},
+    ]
+    with connections.store_errors():
+        return [row["_id"] for row in message_store.rows(dispatched.COLLECTION, stages, hint)]
 
 
 def replay(
-    selection: Selection,
+    wanted: Wanted,
     *,
     to: str | None = None,
     progress: Callable[[int], object] = lambda published: None,
 ) -> Replayed:
-    """Publish what is selected, to its own topic or to the topic `to`; what is archived by now.
+    """Publish what is wanted, to its own topic or to the topic `to`; what is archived by now.
 
     `progress` is told how many have been published. Raises `MessagingError` if they can't go to
     `to`, and `PublishError`, `BrokerUnavailable` or `StoreUnavailable` when it has to stop: nothing
     is tried again by itself. Doing it all again is harmless, since ids and numbers are the same.
     """
-    _refuse_clash(selection, to)
+    _refuse_clash(wanted, to)
     publisher, published = publishers.configured(), 0
     began = timestamp(message_store.now())
     try:
-        for page in _pages(selection):
+        for page in _pages(wanted):
             envelopes = [_replayed(one, began, to) for one in page]
             groups = [list(group) for _, group in groupby(envelopes, attrgetter("aggregate_id"))]
             # Dying here, or anywhere: some are published and some aren't, as after an error.
@@ -117,13 +120,14 @@ def replay(
     return Replayed(published, began)
 
 
-def _refuse_clash(selection: Selection, to: str | None) -> None:
+def _refuse_clash(wanted: Wanted, to: str | None) -> None:
     """Numbers count per aggregate and topic: in a topic that has others, these would clash."""
-    if to is None or to == selection.topic:
+    topic = wanted.topic if isinstance(wanted, Selection) else None
+    if to is None or to == topic:
         return
     if not TOPIC.fullmatch(to):
         raise MessagingError(f"{to!r} can't be a topic.")
-    if selection.topic is None:
+    if topic is None:
         raise MessagingError(
             f"Select one topic to replay to {to}: an aggregate's messages are numbered in each "
             "topic, and the numbers of two would clash."
@@ -135,35 +139,30 @@ def _refuse_clash(selection: Selection, to: str | None) -> None:
         )
 
 
-def _where(selection: Selection) -> tuple[Document, str]:
-    """The filter, and the index to follow; times, which have none, are looked at in the messages.
-
-    Event ids don't stand for the times: an event may say itself when it occurred, and hosts'
-    clocks differ.
-    """
-    given = {name: getattr(selection, name) for name in _INDEXES}
-    where: Document = {name: {"$eq": one} for name, one in given.items() if one is not None}
-    hint = _INDEXES[next(iter(where))] if where else "_id_"
-    times = {"$gte": selection.since, "$lt": selection.until}
-    if bounds := {operator: moment for operator, moment in times.items() if moment is not None}:
-        where["occurred_at"] = bounds
-    return where, hint
+def _where(wanted: Wanted) -> tuple[Document, str | None]:
+    """The filter, and the index to follow; what this doesn't serve is looked at in the messages."""
+    if not isinstance(wanted, Selection):
+        return {"_id": {"$in": list(wanted)}}, "_id_"
+    where, then, hint = dispatched.selected(wanted)
+    return {**where, **then}, hint
 
 
-def _pages(selection: Selection) -> Iterator[list[Document]]:
+def _pages(wanted: Wanted) -> Iterator[list[Document]]:
     """Entries of the archive, sorted by aggregate, topic and number.
 
     The server sorts, with its disk if need be; only places in the order, so that it has little to
     sort, and whole messages are read a page at a time.
     """
-    where, hint = _where(selection)
+    where, hint = _where(wanted)
     stages: list[Document] = [
         {"$match": where},
         {"$project": {"aggregate_id": 1, "topic": 1, "sequence": 1}},
         {"$sort": {"aggregate_id": 1, "topic": 1, "sequence": 1, "_id": 1}},
     ]
     archive = connections.collection(dispatched.COLLECTION)
-    options: dict[str, Any] = {"hint": hint, "allowDiskUse": True, "batchSize": PAGE}
+    options: dict[str, Any] = {"allowDiskUse": True, "batchSize": PAGE}
+    if hint is not None:
+        options["hint"] = hint
     with _time_to_look():
         places = archive.aggregate(stages, **options)
     with places:

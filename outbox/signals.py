@@ -55,6 +55,9 @@ gap_timed_out = Signal()
 #: subscriber's name, or "relay".
 breaker_changed = Signal()
 
+#: A subscriber's consumer group is gone from `stream`, and events may be: it begins anew.
+group_lost = Signal()
+
 #: A group has not acknowledged an entry of `stream` for longer than OUTBOX_STREAM_RETENTION:
 #: `oldest` (the entry's id), `age` (its seconds), `pending` (read and not acknowledged). Once an
 #: hour.

@@ -1,10 +1,11 @@
 """Statistics: what has become of messages and events, over all processes, as `telemetry` keeps it.
 
 Counters, by topic: stored, published, refused, stuck, discarded; by subscriber: handled, repeats,
-failures, dead_letters; by collection: full (commands refused for want of room). Histograms:
-publish_seconds (from when it happened until it was published, by topic), handle_seconds (from when
-it happened until it was handled, by subscriber), consume_seconds (from the stream until it was
-handled, by subscriber; not of events that were deferred), batch_size (messages, by collection).
+failures, dead_letters, group_lost; by collection: full (commands refused for want of room).
+Histograms: publish_seconds (from when it happened until it was published, by topic), handle_seconds
+(from when it happened until it was handled, by subscriber), consume_seconds (from the stream until
+it was handled, by subscriber; not of events that were deferred), batch_size (messages, by
+collection).
 
 All functions raise `StoreUnavailable`.
 """

@@ -9,27 +9,21 @@ All raise `StoreUnavailable` and `MissingIndex`.
 """
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from outbox import clock, connections, discarded, document, relay
+from outbox import clock, connections, document, pending_actions
 from outbox.conf import conf
-from outbox.connections import Update
 from outbox.discovery import collections
 from outbox.document import Document, listing, relaying
-from outbox.errors import NoSuchMessage, StoreUnavailable
+from outbox.errors import NoSuchMessage
+from outbox.pending import Key
 from outbox.wake import wake
 
 logger = logging.getLogger(__name__)
 
 #: Documents that are read and released at a time.
 PAGE = 500
-
-#: How often a document that changes meanwhile is read again.
-RERUNS = 20
 
 
 class Stuck(NamedTuple):
@@ -97,13 +91,9 @@ def retry(collection: str, aggregate_id: str, event_id: str, *, by: str = "") ->
     It counts as never tried. Doing it twice does no harm. Raises `NoSuchMessage` if it isn't
     pending: it was published meanwhile, or never was there.
     """
-    partition = _change(
-        collection,
-        aggregate_id,
-        event_id,
-        lambda entries, position, now: relaying.release(aggregate_id, entries, now),
-    )
-    wake(collection, partition)
+    key = Key(event_id, collection, aggregate_id)
+    if not pending_actions.release([key]):
+        raise _nothing_there(key)
     logger.warning(
         "%s has %s of %s %s tried again.",
         by or "Somebody",
@@ -156,21 +146,9 @@ def discard(
     relay that died before it could say so. Raises `NoSuchMessage` if it isn't pending: it was
     published meanwhile, or never was there.
     """
-
-    if not reason.strip():
-        raise ValueError("Give a reason: somebody will want to know.")
-
-    def bury(entries: list[Document], position: int, now: datetime) -> Update:
-        if not relaying.is_tombstone(entries[position]):
-            # Dying after this: it is recorded and still pending; to be discarded again.
-            discarded.keep(
-                collection, aggregate_id, entries[position], at=now, by=by, reason=reason
-            )
-        return relaying.bury(aggregate_id, entries, position, now)
-
-    with _relay_held_off(collection, aggregate_id):
-        partition = _change(collection, aggregate_id, event_id, bury)
-    wake(collection, partition)
+    key = Key(event_id, collection, aggregate_id)
+    if not any(pending_actions.bury([key], reason=reason, by=by)):
+        raise _nothing_there(key)
     logger.warning(
         "%s has given up %s of %s %s: %s",
         by or "Somebody",
@@ -182,54 +160,11 @@ def discard(
     )
 
 
-def _change(
-    collection: str,
-    aggregate_id: str,
-    event_id: str,
-    change: Callable[[list[Document], int, datetime], Update],
-) -> int:
-    """Do with a document's messages what `change` says, who is told the position of this one.
-
-    The document's partition.
-    """
-    with connections.store_errors():
-        documents = connections.collection(collection)
-        for _ in range(RERUNS):
-            stored = documents.find_one({"_id": aggregate_id}, relaying.DUE | relaying.PARTITION)
-            entries = relaying.pending(stored) if stored else []
-            ids = [entry.get("event_id") for entry in entries]
-            if stored is None or event_id not in ids:
-                break
-            where, update = change(entries, ids.index(event_id), clock.now(documents.database))
-            # Not if the relay has pulled some meanwhile: the positions have changed.
-            if documents.update_one(where, update).matched_count:
-                return relaying.partition(stored)
-    raise NoSuchMessage(
-        f"{event_id} isn't pending in {collection} {aggregate_id}: it has been published, or was "
-        "never there."
+def _nothing_there(key: Key) -> NoSuchMessage:
+    return NoSuchMessage(
+        f"{key.event_id} isn't pending in {key.collection} {key.aggregate_id}: it has been "
+        "published, or was never there."
     )
-
-
-@contextmanager
-def _relay_held_off(collection: str, aggregate_id: str) -> Iterator[None]:
-    """Have no relay at work on this aggregate meanwhile: it could have read what is to change."""
-    with connections.store_errors():
-        documents = connections.collection(collection)
-        stored = documents.find_one({"_id": aggregate_id}, relaying.PARTITION)
-        if stored is None or "outbox" not in stored:
-            yield  # there is nothing, which will be said
-            return
-        partition = relaying.partition(stored)
-        held, ends = relay.lease(collection, partition), time.monotonic() + 4 * conf.LEASE
-        while not held.acquire():
-            if time.monotonic() > ends:
-                raise StoreUnavailable(f"A relay is at work on {aggregate_id} and goes on and on.")
-            held.claim()
-            time.sleep(0.02)
-        try:
-            yield
-        finally:
-            held.release()
 
 
 def _stuck(collection: str, aggregate_id: str, entry: Document) -> Stuck:

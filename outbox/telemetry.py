@@ -45,6 +45,8 @@ MINUTES_KEPT, PROCESSES_KEPT = timedelta(hours=25), timedelta(hours=1)
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 5000)
 
+LONG_AGO = float("-inf")
+
 #: Seconds between two writes; and at most, between two signs of life.
 EVERY, ALIVE_EVERY = 1.0, 5.0
 #: Seconds that a write may take at the end of a process.
@@ -63,7 +65,7 @@ class Telemetry:
         self._counts: Counter[str] = Counter()
         self._roles: set[str] = set()
         self._breakers: dict[str, str] = {}
-        self._alive_at = -ALIVE_EVERY
+        self._alive_at = LONG_AGO
         self._thread: Thread | None = None
         self._name = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
 
@@ -92,15 +94,16 @@ class Telemetry:
         if conf.STATISTICS:
             with self._lock:
                 self._breakers[name] = state
-                self._alive_at = -ALIVE_EVERY  # at once
+                self._alive_at = LONG_AGO  # at once
             self._see_to_it()
 
     def flush(self) -> None:
         """Write what there is. What can't be written now is kept for the next time."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
-            seen = time.monotonic() >= self._alive_at + ALIVE_EVERY
             roles, breakers = self._roles, self._breakers
+            due = time.monotonic() >= self._alive_at + ALIVE_EVERY
+            seen = due and bool(roles or breakers)
             if seen:
                 self._roles, self._breakers, self._alive_at = set(), {}, time.monotonic()
         try:
@@ -110,7 +113,7 @@ class Telemetry:
                     # Dying here, or failing: the charts lack it, the totals don't.
                     written, counts = counts, Counter()
                     self._write_minute(minute, written)
-                if seen and (roles or breakers):
+                if seen:
                     self._write_process(roles, breakers)
         except (StoreUnavailable, PyMongoError) as error:
             # Any error of MongoDB's: numbers are not worth failing for, and it has told the relay.
@@ -120,18 +123,19 @@ class Telemetry:
                 if seen:
                     self._roles |= roles
                     self._breakers = breakers | self._breakers
-                    self._alive_at = -ALIVE_EVERY
+                    self._alive_at = LONG_AGO
 
     def farewell(self) -> None:
         """Write what is left when the process ends, if that is quickly done."""
         if self._thread is not None:
+            self._alive_at = LONG_AGO
             with pymongo.timeout(FAREWELL):
                 self.flush()
 
     def _add(self, numbers: dict[str, float]) -> None:
         if conf.STATISTICS:
             with self._lock:
-                self._counts.update(numbers)  # type: ignore[arg-type] - it adds any numbers
+                self._counts.update(numbers)
             self._see_to_it()
 
     def _see_to_it(self) -> None:

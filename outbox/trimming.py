@@ -34,14 +34,16 @@ REMIND_AFTER = 3600
 # takes the rest, which is less than a step. Not `ACKED`, which some versions do nothing with.
 # Ids are compared as text, since their numbers can be larger than Lua's.
 #
+# Dry (ARGV[3] is 1), it counts a step's worth at most instead, and changes nothing.
+#
 # What it notes in KEYS[2] is for `beginnings`. That comes after the trimming: then Redis takes it
 # even if its memory is full.
 #
 # Answers with the number trimmed, whether there may be more, the length, the time, the first entry,
-# and for each group (and each of ARGV[3…] that isn't one) its oldest entry not acknowledged and how
+# and for each group (and each of ARGV[4…] that isn't one) its oldest entry not acknowledged and how
 # many it has read and not acknowledged.
 TRIM = """
-local key, noted, retention, step = KEYS[1], KEYS[2], tonumber(ARGV[1]), ARGV[2]
+local key, noted, retention, step, dry = KEYS[1], KEYS[2], tonumber(ARGV[1]), ARGV[2], ARGV[3]
 if redis.call('TYPE', key).ok ~= 'stream' then return false end
 
 local function parts(id) return string.match(id, '^(%d+)-(%d+)$') end
@@ -75,11 +77,15 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', key)) do
   if pending[1] > 0 and not (oldest and before(oldest, pending[2])) then oldest = pending[2] end
   behind(info.name, oldest, pending[1])
 end
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   if not known[ARGV[i]] then behind(ARGV[i], first_from('-'), 0) end
 end
 
 local trimmed, more = 0, 0
+if #rows > 0 and dry == '1' then
+  return {#redis.call('XRANGE', key, '-', '(' .. bound, 'COUNT', step), 0,
+    redis.call('XLEN', key), now, first_from('-') or '', rows}
+end
 if #rows > 0 then
   trimmed = redis.call('XTRIM', key, 'MINID', '~', bound, 'LIMIT', step)
   if trimmed > 0 then more = 1
@@ -127,8 +133,10 @@ class Trimmed(NamedTuple):
     behind: list[Behind]
 
 
-def trim() -> list[Trimmed]:
+def trim(*, dry_run: bool = False) -> list[Trimmed]:
     """Trim the streams of the topics that this project publishes to, and tell who is behind.
+
+    A dry run changes nothing and tells nobody: `trimmed` is what it would be, counted to `STEP`.
 
     Groups that are behind are logged and sent as the signal `group_behind`, once an hour. Nothing
     is done where `OUTBOX_STREAM_RETENTION` is None. Raises `BrokerUnavailable`.
@@ -139,13 +147,16 @@ def trim() -> list[Trimmed]:
     for topic in topics():
         declared = [one.name for one in messaging().subscribes.values() if one.topic == topic]
         for stream in [*streams.streams_of(topic), *streams.left_over(topic)]:
-            if (found := _trim(stream, topic, declared, ends)) is not None:
+            if (found := _trim(stream, topic, declared, ends, dry_run)) is not None:
                 done.append(found)
-                _tell(found, conf.STREAM_RETENTION.total_seconds())
+                if not dry_run:
+                    _tell(found, conf.STREAM_RETENTION.total_seconds())
     return done
 
 
-def _trim(stream: str, topic: str, declared: list[str], ends: float) -> Trimmed | None:
+def _trim(
+    stream: str, topic: str, declared: list[str], ends: float, dry_run: bool
+) -> Trimmed | None:
     """None if there is no such stream."""
     assert conf.STREAM_RETENTION is not None  # noqa: S101 - looked at before
     retention, total = conf.STREAM_RETENTION.total_seconds(), 0
@@ -153,7 +164,7 @@ def _trim(stream: str, topic: str, declared: list[str], ends: float) -> Trimmed 
     while True:
         with connections.broker_errors("Redis can't trim"):
             answer: Any = connections.redis_client().eval(
-                TRIM, len(keys), *keys, round(retention * 1000), STEP, *declared
+                TRIM, len(keys), *keys, round(retention * 1000), STEP, int(dry_run), *declared
             )
         if answer is None:
             return None

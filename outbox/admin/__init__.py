@@ -1,13 +1,17 @@
-"""The admin's pages over the message store: looking only, and no logic of their own.
+"""The admin's pages over the message store, and no logic of their own.
 
 Imported by the admin's autodiscovery, so that nothing here is needed where there is no admin.
 """
 
 from django.contrib import admin
 
+from outbox.admin.dead_letters import DeadLetterAdmin
 from outbox.admin.dispatched import DispatchedMessageAdmin
+from outbox.admin.overview import OverviewAdmin
 from outbox.admin.pending import PendingMessageAdmin
-from outbox.models import DispatchedMessage, PendingMessage
+from outbox.models import DeadLetter, DispatchedMessage, Overview, PendingMessage
 
+admin.site.register(Overview, OverviewAdmin)
 admin.site.register(PendingMessage, PendingMessageAdmin)
 admin.site.register(DispatchedMessage, DispatchedMessageAdmin)
+admin.site.register(DeadLetter, DeadLetterAdmin)

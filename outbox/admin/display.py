@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from outbox.envelope import timestamp
+from outbox.message_store import Selection
 
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -35,13 +36,18 @@ def distance(moment: datetime, now: datetime) -> str:
     return f"in {duration(seconds)}" if seconds > 0 else f"{duration(seconds)} ago"
 
 
+def when(value: datetime) -> str:
+    """A time in UTC to the second."""
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def moment(value: datetime, now: datetime) -> SafeString:
     """A time in UTC to the second, its distance from now, and the exact time on pointing at it."""
     return format_html(
-        '<time datetime="{exact}" title="{exact}">{date} UTC</time>'
+        '<time datetime="{exact}" title="{exact}">{date}</time>'
         ' <span class="outbox-distance">{distance}</span>',
         exact=timestamp(value),
-        date=f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+        date=when(value),
         distance=distance(value, now),
     )
 
@@ -49,6 +55,39 @@ def moment(value: datetime, now: datetime) -> SafeString:
 def preformatted(text: str) -> SafeString:
     """A text with its line breaks."""
     return format_html('<pre class="outbox-text">{}</pre>', text)
+
+
+def folded(summary: str, text: str) -> SafeString:
+    """A long text that is unfolded by a click, or by the keyboard."""
+    return format_html(
+        '<details class="outbox-folded"><summary>{}</summary><pre class="outbox-text">{}</pre>'
+        "</details>",
+        summary,
+        text,
+    )
+
+
+def described(selection: Selection) -> str:
+    """What a selection is of, in words: `topic orders, state stuck`; `all` if it is of all."""
+    parts = [
+        f"{label} {value}"
+        for label, value in (
+            ("topic", selection.topic),
+            ("type", selection.type),
+            ("state", selection.state),
+            ("subscriber", selection.subscriber),
+            ("error", selection.error_type),
+            ("aggregate", selection.aggregate_id),
+        )
+        if value is not None
+    ]
+    if selection.since is not None:
+        parts.append(f"since {when(selection.since)}")
+    if selection.until is not None:
+        parts.append(f"before {when(selection.until)}")
+    if selection.term:
+        parts.append(f"found by “{selection.term}”")
+    return ", ".join(parts) or "all"
 
 
 def json_text(text: str) -> str:

@@ -1,24 +1,20 @@
-"""The fields of a message, as the lists and pages show them."""
+"""The fields of messages and of dead letters, as the lists and pages show them."""
 
 from typing import Any
-from urllib.parse import urlencode
 
 from django.contrib.admin import display
-from django.contrib.admin.views.main import SEARCH_VAR
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from outbox.admin import links
 from outbox.admin.display import json_text, json_value, moment, preformatted
 
 Fieldset = tuple[str | None, Any]
 
-#: What both kinds have, first on their pages and last.
-IDENTITY = ("type", "version", "event_id", "topic", "sequence", "aggregate", "collection")
-CONTENT: tuple[Fieldset, ...] = (
-    ("Payload", {"fields": ("payload_text",)}),
-    ("Metadata", {"fields": ("correlation_id", "causation_id", "metadata_text")}),
-)
+#: What both kinds of messages have, first on their pages and last.
+IDENTITY = (("type", "version"), "event_id", "aggregate", ("topic", "sequence", "collection"))
+PAYLOAD: Fieldset = ("Payload", {"fields": ("payload_text",)})
+METADATA: Fieldset = ("Metadata", {"fields": ("metadata_text",), "classes": ("collapse",)})
 
 
 class MessageFields:
@@ -28,21 +24,22 @@ class MessageFields:
     opts: Any
 
     @display(description="aggregate id")
-    def aggregate_link(self, message: Any) -> SafeString:
-        """The id; it leads to what this list has of the aggregate."""
-        address = self._of_aggregate(self.opts.model_name, message.aggregate_id)
-        return format_html('<a href="{}">{}</a>', address, message.aggregate_id)
+    def aggregate_link(self, message: Any) -> SafeString | str:
+        """The id, which leads to what this list has of the aggregate, and the number there."""
+        if not message.aggregate_id:
+            return ""
+        return format_html(
+            '<a href="{}">{}</a> <span class="outbox-place">number {} in {}</span>',
+            links.search(self.admin_site, self.opts.model_name, message.aggregate_id),
+            message.aggregate_id,
+            message.sequence,
+            message.topic,
+        )
 
     @display(description="aggregate id")
     def aggregate(self, message: Any) -> SafeString:
-        """The id, with links to all messages of the aggregate."""
-        return format_html(
-            '{} <span class="outbox-links">all its messages:'
-            ' <a href="{}">pending</a>, <a href="{}">dispatched</a></span>',
-            message.aggregate_id,
-            self._of_aggregate("pendingmessage", message.aggregate_id),
-            self._of_aggregate("dispatchedmessage", message.aggregate_id),
-        )
+        """The id, with links to all that there is of the aggregate."""
+        return links.everywhere(self.admin_site, message.aggregate_id, "all of this aggregate")
 
     @display(description="occurred at")
     def occurred(self, message: Any) -> SafeString:
@@ -53,17 +50,21 @@ class MessageFields:
         return preformatted(json_text(message.payload))
 
     @display(description="correlation id")
-    def correlation_id(self, message: Any) -> str:
-        return str(message.metadata.get("correlationId", ""))
+    def correlation_id(self, message: Any) -> SafeString:
+        """The conversation's id, with links to all of it."""
+        found = str(message.stored.metadata.get("correlationId", ""))
+        return links.everywhere(self.admin_site, found, "all of it")
 
-    @display(description="causation id")
-    def causation_id(self, message: Any) -> str:
-        return str(message.metadata.get("causationId", ""))
+    @display(description="what caused what")
+    def chain(self, message: Any) -> SafeString:
+        """From the command, along the messages that led to this one, to those that it caused."""
+        return links.chain(self.admin_site, message.stored, message.chain)
+
+    @display(description="dead letters")
+    def letters(self, message: Any) -> SafeString | str:
+        """The subscribers that couldn't handle it."""
+        return links.letters(self.admin_site, message.letters)
 
     @display(description="as published")
     def metadata_text(self, message: Any) -> SafeString:
         return preformatted(json_value(message.metadata))
-
-    def _of_aggregate(self, model: str, aggregate_id: str) -> str:
-        address = reverse(f"admin:outbox_{model}_changelist", current_app=self.admin_site.name)
-        return f"{address}?{urlencode({SEARCH_VAR: aggregate_id})}"

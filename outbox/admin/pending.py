@@ -2,48 +2,101 @@
 
 from typing import Any
 
-from django.contrib.admin import display
-from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin import action, display
+from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from outbox import dispatched, pending
+from outbox import conversations, dispatched, operations, pending
+from outbox.admin import links
 from outbox.admin.base import MessageAdmin
 from outbox.admin.display import distance, moment, preformatted
-from outbox.admin.fields import CONTENT, IDENTITY
-from outbox.message_store import REACH, Page, PendingMessage
+from outbox.admin.fields import IDENTITY, METADATA, PAYLOAD
+from outbox.admin.filters import AgeFilter, PendingStateFilter, TopicFilter, TypeFilter
+from outbox.admin.operation import Operation
+from outbox.conf import conf
+from outbox.message_store import REACH, Page, PendingMessage, Selection
+from outbox.models import DispatchedMessage
 
-DELIVERY = ("occurred", "due", "state", "attempts", "last_error_text")
+RETRY = Operation(
+    name="retry",
+    title="Retry now",
+    explanation=(
+        "The relay tries again at once: what is chosen here, and what waits with it in the same "
+        "aggregates. It counts as never tried. Do this when what was wrong has been mended."
+    ),
+    done="will be tried again at once",
+    missed="weren't pending any more",
+    run=operations.retry,
+)
+DISCARD = Operation(
+    name="discard",
+    title="Discard",
+    explanation=(
+        "A discarded message is never published. A tombstone with its number takes its place, so "
+        "that no subscriber waits for it. What it says is kept for as long as dispatched messages "
+        "are, with your name and reason. This can't be undone."
+    ),
+    done="discarded: a tombstone is published in the place of each",
+    missed="weren't pending any more",
+    run=operations.discard,
+    needs_reason=True,
+)
 
 
 class PendingMessageAdmin(MessageAdmin):
     """What waits to be published, and since when; what failed, and why."""
 
     # Its state first: what doesn't fit on a narrow screen is scrolled to.
-    list_display = ("type", "state", "topic", "sequence", "aggregate_link", "due", "occurred")
+    list_display = ("type", "state", "aggregate_link", "occurred")
     list_display_links = ("type",)
-    fieldsets = ((None, {"fields": IDENTITY}), ("Delivery", {"fields": DELIVERY}), *CONTENT)
+    list_filter = (PendingStateFilter, AgeFilter, TopicFilter, TypeFilter)
+    fieldsets = (
+        (None, {"fields": IDENTITY}),
+        ("Attempts", {"fields": ("fate", "due", "last_error_text", "occurred")}),
+        PAYLOAD,
+        ("Conversation", {"fields": ("correlation_id", "chain")}),
+        METADATA,
+    )
+    actions = ("retry", "discard")
+    operations = (RETRY, DISCARD)
+    kind = "pending"
     nothing = "Nothing is pending: whatever was recorded has been published."
     left_out = (
         f"There are more: this list looks only at the {REACH} aggregates of a collection that "
         "have been due the longest. Search for an aggregate id to find the messages of any."
     )
 
-    def find(self, **selection: Any) -> Page[PendingMessage]:
-        return pending.messages(**selection)
+    def find(self, selection: Selection, *, skip: int, limit: int) -> Page[PendingMessage]:
+        return pending.messages(selection, skip=skip, limit=limit)
 
     def find_one(self, key: str) -> PendingMessage | None:
         event_id, _, place = key.partition("/")
         collection, _, aggregate_id = place.partition("/")
         return pending.message(collection, aggregate_id, event_id)
 
-    def key(self, message: PendingMessage) -> str:
-        """Where it lies, so that its page needs no search; the aggregate id may hold anything."""
-        return f"{message.event_id}/{message.collection}/{message.aggregate_id}"
+    def complete(self, message: Any) -> None:
+        message.chain = conversations.chain(message.stored)
+
+    def logged_as(self, message: Any) -> list[tuple[type[Any], str]]:
+        return [*super().logged_as(message), (DispatchedMessage, message.event_id)]
+
+    @action(description="Retry now", permissions=["retry"])
+    def retry(self, request: HttpRequest, listing: Any) -> HttpResponse:
+        return self.operate(request, listing, RETRY)
+
+    @action(description="Discard", permissions=["discard"])
+    def discard(self, request: HttpRequest, listing: Any) -> HttpResponse:
+        return self.operate(request, listing, DISCARD)
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, "retry")
+
+    def has_discard_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, "discard")
 
     def _get_obj_does_not_exist_redirect(
         self, request: HttpRequest, opts: Any, object_id: str
@@ -55,29 +108,29 @@ class PendingMessageAdmin(MessageAdmin):
                 request, opts, object_id
             )
         self.message_user(request, "This message has been dispatched in the meantime.")
-        return redirect(
-            reverse(
-                "admin:outbox_dispatchedmessage_change",
-                args=(quote(event_id),),
-                current_app=self.admin_site.name,
-            )
-        )
+        return redirect(links.page(self.admin_site, "dispatchedmessage", event_id))
 
-    @display(description="due at")
+    @display(description="next try")
     def due(self, message: Any) -> SafeString:
         return moment(message.due_at, message.read_at)
 
     @display(description="state")
     def state(self, message: Any) -> SafeString:
-        """Due or waiting; after a failure, how often it was tried and what came of it."""
+        """What `fate` says, and what went wrong."""
+        error = Truncator(message.last_error).chars(120) if message.attempts else ""
+        return format_html('{} <span class="outbox-error">{}</span>', self.fate(message), error)
+
+    @display(description="state")
+    def fate(self, message: Any) -> SafeString | str:
+        """Due or waiting; after a failure, how often it was tried, and when it will be again."""
         due = message.due_at <= message.read_at
         if not message.attempts:
-            return format_html("{}", "due" if due else "waiting")
+            return "due" if due else "waiting"
         return format_html(
-            '<span class="outbox-failed">{}, {} failed</span> <span class="outbox-error">{}</span>',
+            '<span class="outbox-failed">{}, {} failed{}</span>',
             "due again" if due else f"retry {distance(message.due_at, message.read_at)}",
             f"{message.attempts} attempt{'s' if message.attempts > 1 else ''}",
-            Truncator(message.last_error).chars(120),
+            ": stuck" if message.attempts >= conf.STUCK_AFTER else "",
         )
 
     @display(description="last error")

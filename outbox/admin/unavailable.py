@@ -32,6 +32,7 @@ def unless_unavailable(view: View) -> View:
                 "opts": admin.opts,
                 "title": "Messages can't be shown",
                 "missing_index": isinstance(error, MissingIndex),
+                "acted": request.method == "POST",
             }
             template = "admin/outbox/unavailable.html"
             return TemplateResponse(request, template, context, status=503)

@@ -30,3 +30,16 @@ class IsStaffUnlessOpened(BasePermission):
         if request.method in SAFE_METHODS and is_opened(request):
             return True
         return bool(request.user and request.user.is_staff)
+
+
+class MayOperate(BasePermission):
+    """Lets in staff that has the permission which the view names as `needs`; nothing opens it.
+
+    Without the permission, staff is told which methods there are, and may use none of them.
+    """
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if not (request.user and request.user.is_staff):
+            return False
+        acts = request.method not in SAFE_METHODS and request.method in view.allowed_methods
+        return not acts or request.user.has_perm(view.needs)

@@ -37,8 +37,14 @@ STATUSES: dict[type[Any], int] = {
     errors.StaleVersion: 412,
     errors.DomainError: 422,
     errors.MessageIdReused: 422,
+    errors.NoSuchMessage: 404,
+    errors.NoSuchDeadLetter: 404,
+    # Of the state that the broker is in, and mended there: the request was a good one.
+    errors.PublishError: 409,
     errors.OutboxFull: 503,
     errors.StoreUnavailable: 503,
+    errors.MissingIndex: 503,
+    errors.BrokerUnavailable: 503,
 }
 
 Problem = dict[str, Any]

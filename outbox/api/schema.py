@@ -16,14 +16,14 @@ PROBLEMS = {
     403: "Not allowed, or a CSRF token is missing.",
     404: "There is no such thing.",
     406: "Only JSON can be had.",
-    409: "Changed by somebody else at the same time, more often than was tried again.",
+    409: "Changed by somebody else at the same time, again and again; or the broker refuses it.",
     412: "No longer at the version that `If-Match` names.",
     411: "The body came without a `Content-Length`.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "A business rule says no, or the `Idempotency-Key` was used for another request.",
     429: "More writes than a user may do in a while; `Retry-After` says when to go on.",
-    503: "The store is away, or too much waits in the document; nothing is known to be stored.",
+    503: "Store or broker away, or too much waits in the document; nothing is known to be done.",
 }
 ALWAYS = (401, 403, 406, 503)
 WITH_BODY = (400, 409, 411, 413, 415, 422, 429)
@@ -43,6 +43,26 @@ IF_MATCH = OpenApiParameter(
 IF_NONE_MATCH = OpenApiParameter(
     "If-None-Match", str, OpenApiParameter.HEADER, description="The `ETag`s one has: 304 for these."
 )
+
+
+def query_parameters(model: type[BaseModel]) -> list[OpenApiParameter]:
+    """The fields of a `model` that `validated_query` makes of a query, as parameters."""
+    fields = model.model_json_schema()["properties"]
+    return [
+        OpenApiParameter(name, _or_empty(field), description=field.get("description", ""))
+        for name, field in fields.items()
+    ]
+
+
+def _or_empty(field: dict[str, Any]) -> dict[str, Any]:
+    """What a parameter may be: it counts as not given if it is empty, and is never null."""
+    given = field.get("anyOf", [field])[0]
+    schema = {name: value for name, value in given.items() if name not in ("title", "description")}
+    if "enum" in schema:
+        return {**schema, "enum": ["", *schema["enum"]]}
+    if schema["type"] == "string" and "format" not in schema:
+        return {name: value for name, value in schema.items() if name != "minLength"}
+    return {"anyOf": [schema, {"type": "string", "maxLength": 0}]}
 
 
 class ProblemError(BaseModel):

@@ -24,15 +24,22 @@ class LengthRequired(APIException):
 
 def validated_body(model: type[M], request: Request) -> M:
     """The request's JSON object as a `model`."""
-    if "Transfer-Encoding" in request.headers and "Content-Length" not in request.headers:
-        # Django takes a body in chunks for an empty one; that would be a puzzling answer.
-        raise LengthRequired()
+    require_length(request)
     try:
         return model.model_validate(request.data)
     except ValidationError as error:
         raise InvalidRequest(
             [{"pointer": _pointer(where), "detail": what} for where, what in _errors(error)]
         ) from None
+
+
+def require_length(request: Request) -> None:
+    """Raise `LengthRequired` for a body in chunks.
+
+    Django takes one for an empty body; that would be a puzzling answer.
+    """
+    if "Transfer-Encoding" in request.headers and "Content-Length" not in request.headers:
+        raise LengthRequired()
 
 
 def validated_query(model: type[M], query: Mapping[str, Any]) -> M:

@@ -1,6 +1,7 @@
 """Listing: reading the messages that wait in documents, for people to look at."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from bson import MinKey
 
@@ -33,50 +34,81 @@ def waiting_elsewhere(partitions: Iterable[int]) -> Document:
     return {"outbox.partition": {"$nin": list(partitions)}, **WAITING}
 
 
-def waiting_in(aggregate_id: str) -> Document:
-    """The filter for the document of one aggregate, if anything is pending there."""
-    return {"_id": aggregate_id, **WAITING}
+def waiting_in(*aggregate_ids: str) -> Document:
+    """The filter for the documents of these aggregates, if anything is pending there."""
+    [one] = [*aggregate_ids] if len(aggregate_ids) == 1 else [{"$in": [*aggregate_ids]}]
+    return {"_id": one, **WAITING}
 
 
 def pending_matches(
-    *, event_id: str | None = None, term: str = "", topic: str | None = None
+    *,
+    event_id: str | None = None,
+    term: str = "",
+    topic: str | None = None,
+    type: str | None = None,
+    least: int = 0,
+    untried: bool = False,
+    occurred: Document | None = None,
 ) -> Document:
-    """The filter for pending messages, each on its own: `term` is an event id or a type."""
-    event, kind = "outbox.pending.event_id", "outbox.pending.type"
-    where: Document = {} if event_id is None else {event: {"$eq": event_id}}
+    """The filter for pending messages, each on its own.
+
+    `term` is an event id, a correlation id or a type; `least` the attempts that have failed at
+    least, `occurred` the condition for the time.
+    """
+    equal = {"event_id": event_id, "topic": topic, "type": type}
+    where: Document = {
+        f"outbox.pending.{name}": {"$eq": value}
+        for name, value in equal.items()
+        if value is not None
+    }
     if term:
-        where["$or"] = [{event: {"$eq": term}}, {kind: {"$eq": term}}]
-    if topic is not None:
-        where["outbox.pending.topic"] = {"$eq": topic}
+        names = ("event_id", "type", "metadata.correlationId")
+        where["$or"] = [{f"outbox.pending.{name}": {"$eq": term}} for name in names]
+    if least:
+        where["outbox.pending.attempts"] = {"$gte": least}
+    if untried:
+        where["outbox.pending.attempts"] = {"$eq": None}
+    if occurred:
+        where["outbox.pending.occurred_at"] = occurred
     return where
 
 
+#: What a list shows of a message, and what its page shows beside that.
+SHOWN = ["event_id", "type", "version", "topic", "sequence", "occurred_at", "due_at"]
+SHOWN += ["attempts", "last_error"]
+CONTENT = ["payload", "metadata"]
+
+
 def pending_pipeline(
-    where: Document, matches: Document, *, limit: int, reach: int | None = None, payload: bool
+    where: Document,
+    matches: Document,
+    *,
+    fields: Iterable[str],
+    ordered: bool = False,
+    reach: int | None = None,
+    since: datetime | None = None,
 ) -> list[Document]:
     """The pipeline from documents to their pending messages, one each, in the order of the array.
 
-    With `reach`, it begins with the document that has been due the longest, and looks at no more
-    documents than that. `oldest` is the due time that the document was ordered by.
+    With `ordered`, it begins with the document that has been due the longest: for a filter by which
+    they come off an index in that order. With `reach`, it looks at no more documents than that.
+    `oldest` is the due time that a document is ordered by; with `since`, only those that have that
+    one or a later one.
     """
-    fields = ["event_id", "type", "version", "topic", "sequence", "occurred_at", "due_at"]
-    fields += ["attempts", "last_error", *(["payload", "metadata"] if payload else [])]
-    ordered: list[Document] = []
+    stages: list[Document] = [{"$match": where}]
+    if ordered:
+        stages.append({"$sort": {"outbox.pending.due_at": 1}})
     if reach:
-        ordered = [{"$sort": {"outbox.pending.due_at": 1}}, {"$limit": reach}]
-    return [
-        {"$match": where},
-        *ordered,
-        {"$addFields": {"oldest": {"$min": "$outbox.pending.due_at"}}},
-        {"$unwind": "$outbox.pending"},
-        {"$match": matches},
-        {"$limit": limit},
-        {
-            "$project": {
-                "_id": 0,
-                "aggregate_id": "$_id",
-                "oldest": "$oldest",
-                **{name: f"$outbox.pending.{name}" for name in fields},
-            }
-        },
-    ]
+        stages.append({"$limit": reach})
+    if matches:
+        # Of the document, each on its own: fewer are taken apart.
+        stages.append({"$match": matches})
+    stages.append({"$addFields": {"oldest": {"$min": "$outbox.pending.due_at"}}})
+    if since is not None:
+        stages.append({"$match": {"oldest": {"$gte": since}}})
+    stages.append({"$unwind": "$outbox.pending"})
+    if matches:
+        stages.append({"$match": matches})
+    shown = {name: f"$outbox.pending.{name}" for name in fields}
+    stages.append({"$project": {"_id": 0, "aggregate_id": "$_id", "oldest": "$oldest", **shown}})
+    return stages

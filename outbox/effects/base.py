@@ -133,8 +133,8 @@ class EffectRunner(ABC):
     ) -> Result:
         """Handle `deliveries`, which are in turn, for as long as `go_on()`.
 
-        `attempt` is how often they have been tried with this time. Raises `StoreUnavailable` and `Superseded`:
-        what has not been noted then is delivered again.
+        `attempt` is how often they have been tried with this time. Raises `StoreUnavailable` and
+        `Superseded`: what has not been noted then is delivered again.
         """
         self._attempt = attempt
         self._traced = tracing.is_on()

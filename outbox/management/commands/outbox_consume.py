@@ -5,19 +5,19 @@ import signal
 import threading
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from outbox.consumers import Consumers, started
 from outbox.discovery import subscribers
-from outbox.errors import MessagingError, NoTransactions
+from outbox.management.base import OutboxCommand
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = (
         "Consume events: give them to the subscribers' handlers, until SIGTERM or SIGINT. Any "
-        "number may run; for each subscriber and stream one works and the others stand by. "
-        "Example: manage.py outbox_consume customer-orders letters"
+        "number may run; for each subscriber and stream one works and the others stand by."
     )
+    examples = ("outbox_consume customer-orders letters",)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -46,16 +46,10 @@ class Command(BaseCommand):
 
     def _start(self, names: list[str], stopped: threading.Event) -> Consumers | None:
         """The consumers, started; None if it is time to stop before the servers can be reached."""
-        try:
-            chosen = subscribers(names)
-        except MessagingError as error:
-            raise CommandError(str(error)) from error
+        chosen = subscribers(names)
         if not chosen:
             raise CommandError("No app declares a subscriber: add `subscribes` to a messaging.py.")
-        try:
-            return started(chosen, stopped)
-        except NoTransactions as error:
-            raise CommandError(str(error)) from error
+        return started(chosen, stopped)
 
 
 def _stop(stopped: threading.Event, number: int) -> None:

@@ -1,103 +1,142 @@
-"""Dead letters: list them, have them tried again, or give them up."""
+"""Dead letters: list them, look at one, have them tried again, or give them up."""
 
-import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from outbox import dead_letters
+from outbox import dead_letter_listing, dead_letters, operations
+from outbox.dead_letter_listing import DEAD, REPLAYING
 from outbox.discovery import subscribers
-from outbox.envelope import timestamp
-from outbox.errors import MessagingError, OutboxError, StoreUnavailable, UnreadableEvent
+from outbox.management import acting, letter_text
+from outbox.management.base import OutboxCommand, helped
 from outbox.management.operator import operator
+from outbox.management.progress import progress
+from outbox.management.selecting import add_filters, one_way, selection
+from outbox.message_store import REACH, Selection
+
+FILTERS = ("subscriber", "error_type", "type", "topic", "since")
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = (
-        "List the events that subscribers couldn't handle, have them tried again, or give them "
-        "up. Example: manage.py outbox_dead_letters replay --subscriber customer-orders --all"
+        "List the events that subscribers couldn't handle, show one with all that is known of it, "
+        "have them tried again, or give them up. Each action has a --help of its own."
+    )
+    examples = (
+        "outbox_dead_letters list --error-type KeyError",
+        "outbox_dead_letters replay --all --subscriber letters --dry-run",
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-        listing = actions.add_parser("list", help="show the newest")
-        listing.add_argument("--subscriber", help="of this one only")
+        listing = actions.add_parser(
+            "list", help="the newest", **helped("outbox_dead_letters list --since 1h")
+        )
+        add_filters(listing, *FILTERS)
         listing.add_argument("--limit", type=int, default=100, help="at most so many (100)")
         listing.add_argument("--json", action="store_true", help="a JSON object a line, in full")
-        for name, text in (
-            ("replay", "have the subscriber, and no other, try again"),
-            ("discard", "give up for good; is recorded"),
+        show = actions.add_parser(
+            "show",
+            help="one of them, with the traceback and the payload",
+            **helped("outbox_dead_letters show stock:0198c0de-0000-7000-8000-000000000000"),
+        )
+        show.add_argument("id", metavar="ID", help="an id as `list` shows it")
+        for name, text, example in (
+            (
+                "replay",
+                "have the subscriber, and no other, try again",
+                "outbox_dead_letters replay --all --error-type KeyError",
+            ),
+            (
+                "discard",
+                "give up for good; is recorded",
+                "outbox_dead_letters discard --all --type OrderPaid --reason tests",
+            ),
         ):
-            action = actions.add_parser(name, help=text)
+            action = actions.add_parser(name, help=text, **helped(example))
             action.add_argument("ids", nargs="*", metavar="ID", help="ids as `list` shows them")
             action.add_argument("--all", action="store_true", help="all that are dead")
-            action.add_argument("--subscriber", help="with --all: of this one only")
+            add_filters(action, *FILTERS)
             action.add_argument("--dry-run", action="store_true", help="only say which")
             if name == "discard":
                 action.add_argument("--reason", required=True, help="why, for whoever asks")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            # One that is no longer declared may have left some.
-            if (name := options["subscriber"]) and name not in dead_letters.subscribers():
-                subscribers([name])
-            if options["action"] == "list":
-                self._list(**options)
-            else:
-                self._act(**options)
-        except (MessagingError, StoreUnavailable) as error:
-            raise CommandError(str(error)) from error
+        # One that is no longer declared may have left some.
+        if (name := options.get("subscriber")) and name not in dead_letters.subscribers():
+            subscribers([name])
+        if options["action"] == "list":
+            self._list(**options)
+        elif options["action"] == "show":
+            self._show(**options)
+        else:
+            self._act(**options)
 
-    def _list(self, subscriber: str | None, limit: int, **options: Any) -> None:
-        for letter in dead_letters.dead(subscriber, limit=limit):
-            if options["json"]:
-                self.stdout.write(json.dumps(letter, default=str, ensure_ascii=False))
-            else:
-                what = "unreadable"
-                if "type" in letter:
-                    what = "{type}, number {sequence} of {aggregate_id}".format(**letter)
-                self.stdout.write(
-                    f"{letter['_id']}  {timestamp(letter['failed_at'])}  {what}\n"
-                    f"    {letter['attempts']} x {letter['error']}"
-                )
+    def _list(self, limit: int, **options: Any) -> None:
+        chosen = selection(options, *FILTERS)
+        for letter in dead_letter_listing.messages(chosen, limit=limit).messages:
+            if not options["json"]:
+                self.stdout.write(letter_text.short(letter))
+            # The list is without what is long; it may have been dealt with meanwhile.
+            elif (whole := dead_letter_listing.message(letter.key)) is not None:
+                self.stdout.write(letter_text.as_json(whole))
         if not options["json"]:
-            replaying = dead_letters.count_replaying(subscriber)
+            replaying = _count(selection(options, *FILTERS, state="replaying"))
             self.stdout.write(
-                f"{dead_letters.count(subscriber)} dead letters"
+                f"{_count(chosen)} dead letters"
                 + (f", {replaying} waiting to be tried again" if replaying else "")
             )
 
-    def _act(self, ids: list[str], subscriber: str | None, **options: Any) -> None:
-        if bool(ids) == options["all"]:
-            raise CommandError("Name the ids to act on, or give --all.")
-        done, failed, by = 0, 0, operator()
-        chosen = ids or list(dead_letters.ids(subscriber))
-        if options["dry_run"]:
-            for letter_id in chosen:
-                self.stdout.write(f"would {options['action']} {letter_id}")
-            self.stdout.write(f"{len(chosen)} would be {options['action']}ed")
+    def _show(self, id: str, **options: Any) -> None:
+        found = dead_letter_listing.message(id)
+        if found is None:
+            raise CommandError(f"There is no dead letter {id!r}: `outbox_dead_letters list`.")
+        self.stdout.write("\n".join(letter_text.in_full(found, self.colours)))
+
+    def _act(self, action: str, ids: list[str], dry_run: bool, **options: Any) -> None:
+        one_way(ids, options, ("all",), FILTERS)
+        chosen = ids or selection(options, *FILTERS)
+        if dry_run:
+            self._preview(action, chosen)
             return
-        for letter_id in chosen:
-            try:
-                if options["action"] == "replay":
-                    # Else nobody would ever come to try it again.
-                    subscribers([letter_id.partition(":")[0]])
-                    dead_letters.replay(letter_id, by=by)
-                else:
-                    dead_letters.discard(letter_id, reason=options["reason"], by=by)
-            except StoreUnavailable:
-                raise
-            except UnreadableEvent as error:
-                self.stderr.write(f"{letter_id} can't be replayed, only discarded: {error}")
-                failed += 1
-            except OutboxError as error:
-                self.stderr.write(f"{letter_id}: {error}")
-                failed += 1
+        with progress(self.stderr, acting.total("dead_letters", chosen)) as told:
+            if action == "replay":
+                done = operations.replay_dead_letters(
+                    chosen, by=operator(), most=None, progress=told
+                )
             else:
-                done += 1
-        if options["action"] == "replay" and done:
-            self.stdout.write(f"{done} to be tried again by their subscribers' consumers")
+                done = operations.discard_dead_letters(
+                    chosen, reason=options["reason"], by=operator(), most=None, progress=told
+                )
+        if action == "replay" and done.count:
+            self.stdout.write(f"{done.count} to be tried again by their subscribers' consumers")
         else:
-            self.stdout.write(f"{done} {options['action']}ed")
+            self.stdout.write(f"{done.count} {action}ed")
+        acting.tell_missed(self, "dead_letters", chosen, done, f"{action}ed")
+
+    def _preview(self, action: str, chosen: list[str] | Selection) -> None:
+        if isinstance(chosen, Selection):
+            found = dead_letter_listing.messages(chosen, limit=REACH).messages
+            total, failed = _count(chosen), []
+        else:
+            known = {one: dead_letter_listing.message(one) for one in chosen}
+            found = [one for one in known.values() if one and one.state in (DEAD, REPLAYING)]
+            total, there = len(found), {one.key for one in found}
+            failed = [
+                acting.NOT_THERE["dead_letters"].format(name) for name in known if name not in there
+            ]
+        for one in found:
+            if action == "replay" and not one.type:
+                failed.append(f"{one.key} can't be replayed, only discarded: it isn't an event.")
+                total -= 1
+            else:
+                self.stdout.write(f"would {action} {letter_text.short(one)}")
+        for text in failed:
+            self.stderr.write(text)
+        self.stdout.write(f"{total} would be {action}ed")
         if failed:
-            raise CommandError(f"{failed} could not be {options['action']}ed.")
+            raise CommandError(f"{len(failed)} could not be {action}ed.")
+
+
+def _count(chosen: Selection) -> int:
+    return operations.count("dead_letters", chosen, most=None)[0]

@@ -2,23 +2,18 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
 from outbox.discovery import messaging, subscribers
-from outbox.errors import StoreUnavailable
 from outbox.indexes import ensure_indexes
+from outbox.management.base import OutboxCommand
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = (
         "Create the MongoDB indexes that the outbox and the repositories need. Safe to repeat: "
         "what is there is left alone. `migrate` does the same."
     )
+    examples = ("outbox_indexes",)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            names = ensure_indexes(messaging().repositories, subscribers())
-        except StoreUnavailable as error:
-            raise CommandError(str(error)) from error
-        for name in names:
+        for name in ensure_indexes(messaging().repositories, subscribers()):
             self.stdout.write(name)

@@ -2,18 +2,22 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from outbox import stuck
-from outbox.errors import MissingIndex, NoSuchMessage, StoreUnavailable
+from outbox import operations
+from outbox.management import acting, pending_text
+from outbox.management.base import OutboxCommand
 from outbox.management.operator import operator
+from outbox.management.progress import progress
+from outbox.management.selecting import add_filters, one_way, selection
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = (
         "Have pending messages published at once that wait because the broker refused them; with "
-        "--dry-run, list them and say why. Example: manage.py outbox_retry --all --dry-run"
+        "--dry-run, list them and say why."
     )
+    examples = ("outbox_retry --all --dry-run", "outbox_retry --stuck --topic orders")
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("ids", nargs="*", metavar="EVENT_ID", help="these messages")
@@ -21,45 +25,17 @@ class Command(BaseCommand):
             "--stuck", action="store_true", help="all that have failed OUTBOX_STUCK_AFTER times"
         )
         parser.add_argument("--all", action="store_true", help="all that have failed at all")
+        add_filters(parser, "topic", "type")
         parser.add_argument("--dry-run", action="store_true", help="only say which")
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        if sum(map(bool, (options["ids"], options["stuck"], options["all"]))) != 1:
-            raise CommandError("Name the ids to act on, or give --stuck or --all.")
-        try:
-            self._retry(**options)
-        except (StoreUnavailable, MissingIndex) as error:
-            raise CommandError(str(error)) from error
-
-    def _retry(self, ids: list[str], dry_run: bool, **options: Any) -> None:
-        if not ids:
-            attempts = 1 if options["all"] else None
-            if dry_run:
-                found = list(stuck.messages(attempts=attempts))
-                self._show(found)
-                return
-            self.stdout.write(
-                f"{stuck.retry_all(attempts=attempts, by=operator())} to be tried at once"
-            )
-            return
-        found, failed = [], 0
-        for event_id in ids:
-            try:
-                one = stuck.find(event_id)
-                if not dry_run:
-                    stuck.retry(one.collection, one.aggregate_id, event_id, by=operator())
-                found.append(one)
-            except NoSuchMessage as error:
-                self.stderr.write(str(error))
-                failed += 1
+    def handle(self, *args: Any, ids: list[str], dry_run: bool, **options: Any) -> None:
+        one_way(ids, options, ("stuck", "all"), ("topic", "type"))
+        state = "stuck" if options["stuck"] else "failed"
+        chosen = ids or selection(options, "topic", "type", state=state)
         if dry_run:
-            self._show(found)
-        else:
-            self.stdout.write(f"{len(found)} to be tried at once")
-        if failed:
-            raise CommandError(f"{failed} could not be tried again.")
-
-    def _show(self, found: list[stuck.Stuck]) -> None:
-        for one in found:
-            self.stdout.write(f"would retry {one}")
-        self.stdout.write(f"{len(found)} would be tried again")
+            pending_text.show(self, chosen, "retry", "tried again")
+            return
+        with progress(self.stderr, acting.total("pending", chosen)) as told:
+            done = operations.retry(chosen, by=operator(), most=None, progress=told)
+        self.stdout.write(f"{done.count} to be tried at once")
+        acting.tell_missed(self, "pending", chosen, done, "tried again")

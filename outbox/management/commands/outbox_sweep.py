@@ -2,19 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
 from outbox.discovery import relays
-from outbox.errors import BrokerUnavailable, MissingIndex, StoreUnavailable
+from outbox.management.base import OutboxCommand
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = "Publish what is due in every collection, once, as the Celery task does on beat."
+    examples = ("outbox_sweep",)
 
     def handle(self, *args: Any, **options: Any) -> None:
         for relay in relays():
-            try:
-                published = relay.sweep()
-            except (BrokerUnavailable, StoreUnavailable, MissingIndex) as error:
-                raise CommandError(str(error)) from error
-            self.stdout.write(f"{relay.collection}: {published} published")
+            self.stdout.write(f"{relay.collection}: {relay.sweep()} published")

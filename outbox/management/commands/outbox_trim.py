@@ -2,25 +2,31 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandParser
 
-from outbox.errors import BrokerUnavailable
-from outbox.trimming import trim
+from outbox.management.base import OutboxCommand
+from outbox.trimming import STEP, trim
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = (
         "Take from the streams, once, what every group has acknowledged and is older than "
         "OUTBOX_STREAM_RETENTION, as the Celery task does on beat; and say which groups are behind."
     )
+    examples = ("outbox_trim --dry-run",)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            streams = trim()
-        except BrokerUnavailable as error:
-            raise CommandError(str(error)) from error
-        for one in streams:
-            self.stdout.write(f"{one.stream}: {one.trimmed} trimmed, {one.length} left")
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only say how many, and who")
+
+    def handle(self, *args: Any, dry_run: bool, **options: Any) -> None:
+        for one in trim(dry_run=dry_run):
+            if dry_run:
+                least = "at least " if one.trimmed == STEP else ""
+                self.stdout.write(
+                    f"{one.stream}: {least}{one.trimmed} of {one.length} would be trimmed"
+                )
+            else:
+                self.stdout.write(f"{one.stream}: {one.trimmed} trimmed, {one.length} left")
             if not one.groups:
                 self.stdout.write("  nobody reads it, so nothing is trimmed")
             for group in one.behind:

@@ -32,12 +32,33 @@ DECIDED = {
     "order-cancel": FOR_ITS_CUSTOMER | {"POST": (401, 404, 200, 200)},
     "customer-order-list": FOR_ITS_CUSTOMER | {"GET": (401, 404, 200, 200)},
     "stock-detail": FOR_STAFF | {"GET": (401, 403, 403, 404), "PUT": (401, 403, 403, 201)},
+    # The outbox: staff needs a permission of its own for each of the operations, which it hasn't.
+    "outbox-overview": FOR_STAFF | {"GET": (401, 403, 403, 200)},
+    "outbox-pending-list": FOR_STAFF | {"GET": (401, 403, 403, 200)},
+    "outbox-pending-detail": FOR_STAFF | {"GET": (401, 403, 403, 404)},
+    "outbox-pending-retry": FOR_STAFF | {"POST": (401, 403, 403, 403)},
+    "outbox-pending-discard": FOR_STAFF | {"POST": (401, 403, 403, 403)},
+    "outbox-dispatched-list": FOR_STAFF | {"GET": (401, 403, 403, 200)},
+    "outbox-dispatched-detail": FOR_STAFF | {"GET": (401, 403, 403, 404)},
+    "outbox-dispatched-replay": FOR_STAFF | {"POST": (401, 403, 403, 403)},
+    "outbox-dead-letter-list": FOR_STAFF | {"GET": (401, 403, 403, 200)},
+    "outbox-dead-letter-detail": FOR_STAFF | {"GET": (401, 403, 403, 404)},
+    "outbox-dead-letter-replay": FOR_STAFF | {"POST": (401, 403, 403, 403)},
+    "outbox-dead-letter-discard": FOR_STAFF | {"POST": (401, 403, 403, 403)},
     "schema": FOR_ALL_USERS | {"GET": (401, 200, 200, 200)},
     "docs": FOR_ALL_USERS | {"GET": (401, 200, 200, 200), "OPTIONS": (401, 405, 405, 405)},
 }
 BODY_OF = {f"order-{name}": body for name, body in BODIES.items()} | {
     "order-list": ORDER | {"customer_id": "ann"},
     "stock-detail": {"on_hand": 1},
+}
+#: What probes and Prometheus ask for; REST framework has no part in it. For each route, what is
+#: answered to who reads: nobody, a customer, staff; whoever may read is told 405 of all else.
+DECIDED_FOR_MACHINES = {
+    "health-live": (200, 200, 200),
+    "health-ready": (200, 200, 200),
+    "health-outbox": (200, 200, 200),
+    "metrics": (401, 403, 200),
 }
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE"]
 
@@ -54,7 +75,9 @@ def routes(patterns=urls.urlpatterns, namespace="", prefix=""):
 
 
 ADMIN = {path: name for name, path, _ in routes() if path.startswith("admin/")}
-API = {name: path for name, path, view in routes() if path not in ADMIN and view is not not_found}
+ALL = {name: path for name, path, view in routes() if path not in ADMIN and view is not not_found}
+API = {name: path for name, path in ALL.items() if path.startswith("api/")}
+MACHINES = {name: path for name, path in ALL.items() if name not in API}
 
 
 def path_to(name, **values):
@@ -72,7 +95,7 @@ def test_everybody_may_do_what_was_decided_and_nothing_else(
 ):
     for client, whose in zip((anonymous, bob, ann, staff), range(4), strict=True):
         order_id = ann.placed(customer_id="ann")
-        path = path_to(name, order_id=order_id, customer_id="ann", sku="WIDGET-01")
+        path = path_to(name, order_id=order_id, customer_id="ann", sku="WIDGET-01", id="x")
         before = contents(mongo)
 
         response = client.send(path, BODY_OF.get(name, {}), method=method)
@@ -88,6 +111,25 @@ def test_everybody_may_do_what_was_decided_and_nothing_else(
 
 def contents(mongo):
     return {name: list(mongo[name].find().sort("_id")) for name in mongo.list_collection_names()}
+
+
+def test_every_route_for_machines_has_been_decided_on():
+    assert MACHINES.keys() == DECIDED_FOR_MACHINES.keys()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", DECIDED_FOR_MACHINES)
+def test_machines_may_read_what_was_decided_and_do_nothing(mongo, redis, name, method):
+    users = [None, User.objects.create_user("ann"), User.objects.create_user("s", is_staff=True)]
+    for user, decided in zip(users, DECIDED_FOR_MACHINES[name], strict=True):
+        client = Client()
+        if user:
+            client.force_login(user)
+        before = contents(mongo)
+        response = client.generic(method, f"/{MACHINES[name]}")
+        expected = 405 if decided == 200 and method not in ("GET", "HEAD") else decided
+        assert response.status_code == expected, user
+        assert contents(mongo) == before
 
 
 @pytest.mark.parametrize("path", ADMIN)

@@ -205,11 +205,96 @@ def test_what_nobody_would_come_to_try_is_not_replayed(redis, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["replay"], ["replay", "a", "--all"], ["discard", "a"], ["burn"], []]
+    "arguments",
+    [
+        ["replay"],
+        ["replay", "a", "--all"],
+        ["replay", "a", "--topic", "notes"],
+        ["discard", "a"],
+        ["list", "--since", "yesterday"],
+        ["burn"],
+        [],
+    ],
 )
 def test_the_command_refuses_what_is_not_clear(arguments):
     with pytest.raises(CommandError):
         run(*arguments)
+
+
+def test_one_is_shown_with_all_that_is_known_of_it(redis):
+    stage = breaking()
+    letter_id = fill(redis, stage)
+    said = run("show", letter_id)
+    for part in (
+        "event          NotePublished, number 2 of n1\n",
+        "conversation   c-1\n",
+        "subscriber     titles\n",
+        "\nValueError: poison\nTraceback (most recent call last):\n",
+        '\npayload\n{\n  "noteText": "hello"\n}\n',
+        f"manage.py outbox_dead_letters replay '{letter_id}'\n",
+    ):
+        assert part in said
+    assert "\x1b" not in said
+    stage.mend()
+    run("replay", letter_id)
+    assert "waits for a consumer of titles" in run("show", letter_id)
+    run("discard", letter_id, "--reason", "junk")
+    said = run("show", letter_id)
+    assert "reason         junk\n" in said
+    assert said.endswith("There is nothing to do about it any more.\n")
+    with pytest.raises(CommandError, match="There is no dead letter"):
+        run("show", "nobody's")
+
+
+def test_what_cannot_be_read_is_shown_as_it_is_and_not_to_be_replayed(redis):
+    add(redis, "poison \x1b[2J")
+    Stage("projection").drain()
+    [letter] = letters()
+    said = run("show", letter["_id"])
+    assert "event          unreadable\n" in said
+    assert "payload\npoison \\x1b[2J\n" in said
+    assert "replay" not in said
+    assert "discard" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["--subscriber", "titles"], 2),
+        (["--error-type", "ValueError"], 1),
+        (["--error-type", "KeyError"], 0),
+        (["--type", "NotePublished", "--topic", "notes"], 1),
+        (["--topic", "others"], 0),
+        (["--since", "1h"], 2),
+        (["--since", "2999-01-01"], 0),
+    ],
+)
+def test_only_what_is_selected_is_listed_and_acted_on(redis, options, found):
+    fill(redis, breaking())
+    add(redis, "poison")
+    Stage("projection").drain()
+    assert f"{found} dead letters\n" in run("list", *options)
+    assert len(run("list", *options, "--json").splitlines()) == found
+    chosen = ("discard", "--all", *options, "--reason", "junk")
+    assert run(*chosen, "--dry-run").endswith(f"{found} would be discarded\n")
+    assert {one["state"] for one in letters()} == {"dead"}
+    assert run(*chosen) == f"{found} discarded\n"
+    assert sum(one["state"] == "discarded" for one in letters()) == found
+
+
+def test_a_dry_run_of_a_replay_says_what_could_not_be_replayed(redis):
+    letter_id = fill(redis, breaking())
+    add(redis, "poison")
+    Stage("projection").drain()
+    with pytest.raises(CommandError, match="2 could not be replayed"):
+        run("replay", "nobody's", *(one["_id"] for one in letters()), "--dry-run")
+    assert "can't be replayed, only discarded: it isn't an event" in run.err
+    assert "no dead letter" in run.err
+    with pytest.raises(CommandError, match="1 could not be replayed"):
+        run("replay", "--all", "--dry-run")
+    assert {one["state"] for one in letters()} == {"dead"}
+    with pytest.raises(CommandError, match="1 could not be discarded"):
+        run("discard", letter_id, "nobody's", "--dry-run", "--reason", "x")
 
 
 def test_who_has_no_name_is_a_number(redis, monkeypatch):

@@ -98,13 +98,13 @@ def test_the_lag_is_what_a_group_has_not_read(redis, valkey_url, settings):
     for number in (1, 2, 3):
         add(redis, event("n1", number))
     name, topic = stage.subscriber.name, stage.subscriber.topic
-    groups, lengths = broker_state.read([topic], {name: topic})
+    groups, lengths, _ = broker_state.read([topic], {name: topic})
     assert (groups[name].lag, groups[name].lag_is_exact) == (3, True)
     assert lengths[topic] == 3
     assert groups[name].seconds >= 0
     stage.consumer().drain()
     add(redis, event("n1", 4))
-    groups, lengths = broker_state.read([topic], {name: topic})
+    groups, lengths, _ = broker_state.read([topic], {name: topic})
     assert (groups[name].lag, groups[name].unacknowledged, lengths[topic]) == (1, 0, 4)
 
 
@@ -120,7 +120,7 @@ def test_the_lag_is_counted_so_far_and_said_to_be_more(request, broker, monkeypa
         if not one:
             client.xgroup_create("notes", "titles", "0")
             client.xreadgroup("titles", "me", {"notes": ">"}, count=10)
-    state = broker_state.read(["notes"], {"titles": "notes"})[0]["titles"]
+    state = broker_state.read(["notes"], {"titles": "notes"}).groups["titles"]
     assert state.unacknowledged == 10
     if broker == "redis":  # 6.2 doesn't say
         assert (state.lag, state.lag_is_exact) == (2000, False)
@@ -182,3 +182,26 @@ def test_the_worst_state_of_a_breaker_is_told(settings):
     assert state.subscribers[0].breaker == "open"
     assert sorted(one.state for one in state.breakers) == ["closed", "open"]
     assert any(one.code == "breaker" for one in diagnosis.problems(state))
+
+
+def test_a_key_that_is_no_stream_is_told_of_and_nothing_said_of_its_readers(redis):
+    redis.set("notes", "hello")
+    state = broker_state.read(["notes"], {"titles": "notes"})
+    assert state.strange == {"notes": "string"}
+    assert state.groups == {}
+
+
+def test_data_that_redis_has_lost_is_told_of_for_an_hour(redis, settings):
+    settings.OUTBOX_STATISTICS = True
+    telemetry.forget()
+    stage = Stage("recorded")
+    add(redis, event("n1", 1))
+    stage.consumer().drain()
+    consumer = stage.consumer()
+    consumer._group.create()
+    redis.delete("notes")
+    assert consumer._group.read(10, 0) == []
+    telemetry.flush()
+    state = monitoring.overview()
+    assert state.lost == ["titles"]
+    assert "data_lost" in {one.code for one in diagnosis.problems(state)}

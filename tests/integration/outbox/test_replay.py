@@ -71,6 +71,14 @@ def test_without_execute_it_shows_what_it_would_do_and_does_nothing(redis):
     assert redis.dbsize() == 0
 
 
+def test_a_dry_run_can_be_asked_for_by_name_and_not_together_with_the_real_one(redis):
+    archive(envelope(1))
+    assert run("--all", "--dry-run") == run("--all")
+    with pytest.raises(CommandError, match="not allowed with"):
+        run("--all", "--dry-run", "--execute")
+    assert redis.dbsize() == 0
+
+
 def test_a_message_is_published_as_it_was_and_marked_as_a_replay(redis):
     publish_notes(1, changes=2)
     before = on(redis)

@@ -5,7 +5,7 @@ import io
 import pytest
 from django.core.management import CommandError, call_command
 
-from outbox import stuck
+from outbox.discovery import messaging
 from outbox.document import relaying
 from outbox.publishers.memory import InMemoryPublisher
 from outbox.relay import Relay
@@ -15,8 +15,13 @@ from tests.notes import Note
 
 @pytest.fixture(autouse=True)
 def _notes(mongo, monkeypatch):
-    monkeypatch.setattr(stuck, "collections", lambda: ["notes"])
+    """The notes are all that there is."""
+    declared = messaging().repositories
+    kept = declared[:]
+    declared[:] = [notes.repository()]
     monkeypatch.setattr("outbox.backoff.delay", lambda attempts: 60.0)
+    yield
+    declared[:] = kept
 
 
 @pytest.fixture
@@ -105,6 +110,58 @@ def test_what_is_not_pending_is_said_and_the_rest_is_done(refused, mongo, comman
     assert err == "nobody's isn't pending: it has been published, or was never there.\n"
     assert error == f"1 could not be {what}."
     assert refused.sweep() == 2
+
+
+def test_only_what_is_selected_is_tried_again(refused):
+    for options in (["--type", "Other"], ["--topic", "other"]):
+        assert run("outbox_retry", "--all", *options)[0] == "0 to be tried at once\n"
+    assert refused.sweep() == 0
+    chosen = ("--all", "--type", "NotePublished", "--topic", "notes")
+    assert run("outbox_retry", *chosen, "--dry-run")[0].endswith("\n2 would be tried again\n")
+    assert run("outbox_retry", *chosen)[0] == "2 to be tried at once\n"
+    assert refused.sweep() == 4
+
+
+def test_what_is_stuck_is_discarded_all_at_once(refused, mongo):
+    """And what has only failed now and then isn't, which may come right by itself."""
+    chosen = ("--stuck", "--topic", "notes", "--reason", "bug 17")
+    assert run("outbox_discard", *chosen)[0] == "0 discarded\n"
+    mongo["notes"].update_one({"_id": "a"}, {"$set": {"outbox.pending.0.attempts": 10}})
+    assert run("outbox_discard", *chosen, "--type", "Other")[0] == "0 discarded\n"
+    out, _, _ = run("outbox_discard", *chosen, "--dry-run")
+    assert out.startswith(f"would discard {first(mongo, 'a')['event_id']}, NotePublished")
+    assert out.endswith("\n1 would be discarded\n")
+    assert mongo["outbox_discarded"].count_documents({}) == 0
+    assert run("outbox_discard", *chosen)[0] == "1 discarded\n"
+    assert [one["reason"] for one in mongo["outbox_discarded"].find()] == ["bug 17"]
+    assert relaying.is_tombstone(first(mongo, "a"))
+    assert not relaying.is_tombstone(first(mongo, "b"))
+
+
+@pytest.mark.parametrize("command", [["outbox_retry"], ["outbox_discard", "--reason", "no"]])
+def test_a_dry_run_says_what_is_not_pending_as_the_real_one_does(refused, mongo, command):
+    event_id = first(mongo, "a")["event_id"]
+    out, err, error = run(*command, "nobody's", event_id, "--dry-run")
+    assert event_id in out
+    assert err == "nobody's isn't pending: it has been published, or was never there.\n"
+    assert error.startswith("1 could not be ")
+
+
+@pytest.mark.parametrize("args", [["--stuck", "x"], [], ["x", "--topic", "notes"]])
+def test_what_is_to_be_discarded_has_to_be_clear(args):
+    assert "--stuck" in run("outbox_discard", *args, "--reason", "no")[2]
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_many_are_done_with_a_bar_on_a_terminal(refused, mongo, monkeypatch, by_hand):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    err = Terminal()
+    ids = [first(mongo, id)["event_id"] for id in ("a", "b")]
+    call_command("outbox_retry", *(ids if by_hand else ["--all"]), stdout=io.StringIO(), stderr=err)
+    assert err.getvalue() == f"\r[{'#' * 30}] 100%  2 of 2\n"
 
 
 @pytest.mark.parametrize("args", [["outbox_retry", "--all"], ["outbox_discard", "x", "--reason=y"]])

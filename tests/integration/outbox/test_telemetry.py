@@ -104,6 +104,24 @@ def test_it_is_written_by_itself_within_some_seconds():
         time.sleep(0.05)
 
 
+def test_a_process_that_lives_shortly_is_seen(commands):
+    here = Telemetry()
+    here.count("published", "orders")
+    here.flush()
+    here.alive("relay")  # starts its thread
+    here.farewell()
+    at = clock.now(connections.database())
+    assert [set(one.roles) for one in statistics.processes(at - timedelta(hours=1))] == [{"relay"}]
+
+
+def test_signs_of_life_are_written_every_few_seconds_only(commands):
+    here = Telemetry()
+    for _ in range(5):
+        here.alive("relay")
+        here.flush()
+    assert commands.on(telemetry.PROCESSES) == [("update", telemetry.PROCESSES)]
+
+
 def test_a_forked_child_counts_for_itself_only():
     here = telemetry.telemetry
     here.count("published", "orders", 3)

@@ -11,7 +11,9 @@ from outbox.trimming import Behind, Trimmed
 
 
 def run(monkeypatch, *streams):
-    monkeypatch.setattr("outbox.management.commands.outbox_trim.trim", lambda: list(streams))
+    monkeypatch.setattr(
+        "outbox.management.commands.outbox_trim.trim", lambda dry_run: list(streams)
+    )
     out = io.StringIO()
     call_command("outbox_trim", stdout=out)
     return out.getvalue()
@@ -42,8 +44,33 @@ def test_it_trims(redis, monkeypatch):
     assert redis.xlen("notes") == 0
 
 
+def test_a_dry_run_says_how_many_it_would_be_and_changes_nothing(redis, monkeypatch):
+    monkeypatch.setattr(trimming, "topics", lambda: ["notes"])
+    monkeypatch.setattr(trimming, "STEP", 3)
+    monkeypatch.setattr("outbox.management.commands.outbox_trim.STEP", 3)
+    redis.xadd("notes", {"event": "{}"}, id="1-0")
+    redis.xadd("notes", {"event": "{}"}, id="2-0")
+    redis.xgroup_create("notes", "readers", id="2-0")
+    redis.xgroup_create("notes", "late", id="1-0")
+    out = io.StringIO()
+    call_command("outbox_trim", "--dry-run", stdout=out)
+    first, second = out.getvalue().splitlines()
+    assert first == "notes: 1 of 2 would be trimmed"
+    assert second.startswith("  late is behind: 2-0 is not acknowledged for ")
+    assert redis.keys() == [b"notes"]
+    redis.xgroup_setid("notes", "late", "2-0")
+    for number in (3, 4):
+        redis.xadd("notes", {"event": "{}"}, id=f"{number}-0")
+    redis.xgroup_setid("notes", "late", "4-0")
+    redis.xgroup_setid("notes", "readers", "4-0")
+    out = io.StringIO()
+    call_command("outbox_trim", "--dry-run", stdout=out)
+    assert out.getvalue() == "notes: at least 3 of 4 would be trimmed\n"
+    assert redis.xlen("notes") == 4
+
+
 def test_a_broker_that_is_away_is_said_in_words(monkeypatch):
-    def away():
+    def away(dry_run):
         raise BrokerUnavailable("Redis can't trim")
 
     monkeypatch.setattr("outbox.management.commands.outbox_trim.trim", away)

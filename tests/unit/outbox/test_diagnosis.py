@@ -72,6 +72,8 @@ def test_where_nothing_is_wrong_nothing_is_said():
         ({"relay_seen": 15.0}, ("warning", "no_relay", "")),
         ({"relay_seen": None}, ("bad", "no_relay", "")),
         ({"broker_error": "Redis can't be reached"}, ("bad", "broker", "")),
+        ({"strange": {"orders": "string"}}, ("bad", "strange_key", "")),
+        ({"lost": ["letters"]}, ("warning", "data_lost", "letters")),
         (letters(lag_seconds=61.0, lag=5), ("warning", "lag", "letters")),
         (letters(lag_seconds=601.0, unacknowledged=5), ("bad", "lag", "letters")),
         (letters(consumers=0), ("warning", "no_consumer", "letters")),

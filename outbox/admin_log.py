@@ -1,0 +1,40 @@
+"""The admin's log: who did what to which messages, when, and why.
+
+Rows of Django's own `LogEntry`, so that the History page of an object shows what was done to it.
+The admin and the API write them; where `django.contrib.admin` isn't installed, nothing is written.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Model
+from django.utils.text import capfirst
+
+
+def record(user: Any, action: str, model: type[Model], keys: Sequence[str], message: str) -> None:
+    """Note that `user` has done `action` to the objects of `model` with these `keys`.
+
+    One row for each key; without keys, one row for all that was done at once, of which `message`
+    says what it was, how many, and why. Nothing is noted of somebody who isn't logged in.
+    """
+    if not apps.is_installed("django.contrib.admin") or user.pk is None:
+        return
+    # Here, since they can't be imported where their apps aren't installed.
+    from django.contrib.admin.models import CHANGE, LogEntry
+    from django.contrib.contenttypes.models import ContentType
+
+    kind = ContentType.objects.get_for_model(model, for_concrete_model=False)
+    plural = capfirst(str(model._meta.verbose_name_plural))
+    objects: Sequence[str | None] = keys or [None]
+    LogEntry.objects.bulk_create(
+        LogEntry(
+            user_id=user.pk,
+            content_type=kind,
+            object_id=key,
+            object_repr=(key or plural)[:200],
+            action_flag=CHANGE,
+            change_message=f"{action}: {message}" if message else f"{action}.",
+        )
+        for key in objects
+    )

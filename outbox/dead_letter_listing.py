@@ -1,0 +1,225 @@
+"""Dead letters, read for people to look at: what `dead_letters` keeps, as a part of the store.
+
+All functions raise `StoreUnavailable` and `MissingIndex`.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pymongo import IndexModel
+
+from outbox import connections, message_store
+from outbox.connections import Document
+from outbox.message_store import MOST_NAMES, REACH, Page, Selection
+
+COLLECTION = "outbox_dead_letters"
+
+DEAD, REPLAYING, REPLAYED, DISCARDED = "dead", "replaying", "replayed", "discarded"
+
+_STATE, _SUBSCRIBER = "outbox_dead_letter_state", "outbox_dead_letter_subscriber"
+
+#: What a term is compared with. A dead letter is rare: these cost nobody anything.
+_BY_TERM = ("aggregate_id", "event_id", "correlation_id", "type")
+
+INDEXES = [
+    IndexModel([("state", 1), ("failed_at", -1)], name=_STATE),
+    IndexModel([("subscriber", 1), ("state", 1), ("failed_at", -1)], name=_SUBSCRIBER),
+    *(
+        IndexModel([(name, 1), ("failed_at", -1)], name=f"outbox_dead_letter_by_{name}")
+        for name in _BY_TERM
+    ),
+    IndexModel([("error_type", 1)], name="outbox_dead_letter_by_error_type"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter:
+    """An event that a subscriber couldn't handle. Listings leave out `text` and `traceback`.
+
+    What isn't an event at all has an `event_id`, which is its place, and no more of an event's.
+    """
+
+    key: str
+    subscriber: str
+    state: str
+    topic: str
+    stream: str
+    event_id: str
+    type: str = ""
+    aggregate_id: str = ""
+    sequence: int | None = None
+    correlation_id: str = ""
+    text: str = ""
+    error: str
+    error_type: str
+    traceback: str = ""
+    attempts: int
+    first_failed_at: datetime
+    failed_at: datetime
+    closed_at: datetime | None = None
+    closed_by: str = ""
+    reason: str = ""
+
+    @property
+    def envelope(self) -> Any:
+        """The event as it lay on the stream, parsed; None if that can't be done."""
+        try:
+            return json.loads(self.text)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def payload(self) -> str:
+        """The event's payload as JSON text; the whole text where there is no such thing."""
+        found = self.envelope
+        for name in ("payload", "data"):  # ours, and CloudEvents'
+            if isinstance(found, dict) and name in found:
+                return json.dumps(found[name], ensure_ascii=False)
+        return self.text
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the envelope says beside the event, if it says anything."""
+        found = self.envelope
+        known = found.get("metadata") if isinstance(found, dict) else None
+        return known if isinstance(known, dict) else {}
+
+
+#: What a list shows; the rest may be long.
+_SHOWN = dict.fromkeys(DeadLetter.__dataclass_fields__.keys() - {"key", "text", "traceback"}, 1)
+
+
+def messages(
+    selection: Selection | None = None,
+    *,
+    skip: int = 0,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[DeadLetter]:
+    """Dead letters, those that failed last first; the dead ones, unless another state is asked for.
+
+    `cursor` is that of a page before. Raises `InvalidCursor` as well.
+    """
+    where, then, hint = selected(selection or Selection())
+    last = ""
+    if cursor is not None:
+        until, skip, last = message_store.decode_cursor(cursor, datetime, int, str)
+        where = _until(where, until)
+    wanted = skip + limit + 1
+    stages: list[Document] = [
+        {"$match": where},
+        {"$sort": {"failed_at": -1}},
+        {"$limit": REACH if then else min(REACH, wanted)},
+        *([{"$match": then}] if then else []),
+        {"$limit": wanted},
+        {"$project": _SHOWN},
+    ]
+    with connections.store_errors():
+        found = [_read(row) for row in message_store.rows(COLLECTION, stages, hint)]
+        if last:
+            # If it is gone: rather some of those that failed with it twice than one never.
+            places = (i for i, one in enumerate(found, 1) if one.key == last)
+            skip = next(places, 0)
+        return message_store.page(
+            found[skip:],
+            skip,
+            limit,
+            lambda: (
+                (bool(then) or wanted > REACH)
+                and message_store.reaches_past(COLLECTION, where, hint)
+            ),
+            lambda shown: _cursor(found[: skip + len(shown)]),
+        )
+
+
+def message(key: str) -> DeadLetter | None:
+    """One dead letter of any state, in full; None if there is none of this key (any more)."""
+    with connections.store_errors():
+        found = connections.collection(COLLECTION).find_one({"_id": {"$eq": key}})
+    return _read(found) if found else None
+
+
+def of_event(event_id: str) -> list[DeadLetter]:
+    """The dead letters of one event, of whatever state: one for each subscriber that gave it up."""
+    with connections.store_errors():
+        found = connections.collection(COLLECTION).find({"event_id": {"$eq": event_id}}, _SHOWN)
+        in_order = found.sort("failed_at", -1).limit(MOST_NAMES)
+        return [_read(row) for row in in_order.hint("outbox_dead_letter_by_event_id")]
+
+
+def keys(selection: Selection, most: int | None = None) -> Iterator[str]:
+    """The keys of the selected, the oldest failure first; `most` of them, or all."""
+    where, then, hint = selected(selection)
+    stages: list[Document] = [
+        {"$match": where},
+        {"$sort": {"failed_at": 1}},
+        *([{"$match": then}] if then else []),
+        *([{"$limit": most}] if most else []),
+        {"$project": {"_id": 1}},
+    ]
+    with connections.store_errors():
+        for row in message_store.rows(COLLECTION, stages, hint):
+            yield row["_id"]
+
+
+def count(selection: Selection, most: int | None = None) -> int:
+    """How many are selected, counted to `most`."""
+    where, then, hint = selected(selection)
+    stages: list[Document] = [
+        {"$match": where},
+        *([{"$match": then}] if then else []),
+        *([{"$limit": most}] if most else []),
+        {"$count": "total"},
+    ]
+    with connections.store_errors():
+        found = message_store.rows(COLLECTION, stages, hint)
+    return int(found[0]["total"]) if found else 0
+
+
+def error_types() -> list[str]:
+    """The classes of errors that dead letters were given up for: one seek each."""
+    with connections.store_errors():
+        return sorted(connections.collection(COLLECTION).distinct("error_type"))[:MOST_NAMES]
+
+
+def selected(selection: Selection) -> tuple[Document, Document, str | None]:
+    """The filter that an index serves by time of failure, what is left to filter, and a hint."""
+    where: Document = {"state": {"$eq": selection.state or DEAD}}
+    names = ("topic", "type", "error_type", "aggregate_id")
+    given = {name: getattr(selection, name) for name in names}
+    then: Document = {name: {"$eq": one} for name, one in given.items() if one is not None}
+    hint: str | None = _STATE
+    if selection.subscriber is not None:
+        where["subscriber"], hint = {"$eq": selection.subscriber}, _SUBSCRIBER
+    if times := message_store.between(selection.since, selection.until):
+        where["failed_at"] = times
+    if term := selection.term:
+        # Each by its own index; the server merges what comes off them. The rest is looked at.
+        branches = [{name: {"$eq": term}} for name in _BY_TERM]
+        return {"$or": branches}, {**then, **where}, None
+    if "aggregate_id" in then:
+        name = {"aggregate_id": then.pop("aggregate_id")}
+        return name, {**then, **where}, "outbox_dead_letter_by_aggregate_id"
+    return where, then, hint
+
+
+def _until(where: Document, last: datetime) -> Document:
+    """The filter `where`, for what failed no later than `last`: each of its branches."""
+    if "$or" in where:
+        return {"$or": [_until(branch, last) for branch in where["$or"]]}
+    return {**where, "failed_at": {**where.get("failed_at", {}), "$lte": last}}
+
+
+def _cursor(shown: list[DeadLetter]) -> str:
+    """Where the next page begins: at the time of the last one's failure, behind that one."""
+    last = shown[-1]
+    alike = sum(one.failed_at == last.failed_at for one in shown)
+    return message_store.encode_cursor(last.failed_at, alike, last.key)
+
+
+def _read(row: Document) -> DeadLetter:
+    known = {name: value for name, value in row.items() if name in DeadLetter.__dataclass_fields__}
+    return DeadLetter(key=row["_id"], **known)
