@@ -96,7 +96,7 @@ def discard(
 
     def act() -> Done:
         found, missed, left = _pending(wanted, most)
-        done, _ = pending_actions.bury(found, reason=reason, by=by, progress=progress)
+        done = pending_actions.bury(found, reason=reason, by=by, progress=progress)
         return _done(done, missed + len(found) - len(done), left)
 
     _require(reason)
