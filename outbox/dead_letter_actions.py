@@ -45,9 +45,12 @@ def replay(
                 # changes that.
                 deferred.put_replays(replays, due_at=now)
                 ids = [one.letter_id for one in replays]
-                # The subscriber may have been quicker still: then it is closed already.
-                _close(ids, {"state": dead_letters.REPLAYING, "closed_by": by})
-                done += ids
+                closed = _close(ids, {"state": dead_letters.REPLAYING, "closed_by": by})
+                # The subscriber may have been quicker still; somebody who gave it up as well.
+                given_up = _discarded(set(ids) - set(closed))
+                if given_up:
+                    deferred.withdraw(*given_up)
+                done += [one for one in ids if one not in given_up]
         progress(len(done))
     return done, why
 
@@ -67,6 +70,9 @@ def discard(
             changes = {"reason": reason, "closed_by": by}
             now = clock.now(connections.database())
             done += _close(ids, {"state": dead_letters.DISCARDED, "closed_at": now, **changes})
+            # Again, as a replay that began before may have deferred them since; from now on, one
+            # sees that they are discarded, and withdraws them itself.
+            deferred.withdraw(*ids)
         progress(len(done))
     return done
 
@@ -95,6 +101,14 @@ def _close(ids: list[str], changes: Document) -> list[str]:
     if found.matched_count == len(ids):
         return ids
     return [one["_id"] for one in _letters().find({"_id": {"$in": ids}, **changes}, {"_id": 1})]
+
+
+def _discarded(ids: set[str]) -> set[str]:
+    """Those that somebody has given up."""
+    if not ids:
+        return set()
+    wanted = {"_id": {"$in": list(ids)}, "state": dead_letters.DISCARDED}
+    return {letter["_id"] for letter in _letters().find(wanted, {"_id": 1})}
 
 
 def _letters() -> Any:

@@ -62,32 +62,32 @@ def release(keys: Iterable[Key], progress: Progress = lambda done: None) -> list
 
 def bury(
     keys: Iterable[Key], *, reason: str, by: str, progress: Progress = lambda done: None
-) -> tuple[list[Key], list[Key]]:
-    """Give messages up for good: those that are given up now, and those that had been before.
+) -> list[Key]:
+    """Give messages up for good; those that are, and weren't before.
 
-    A tombstone is published in place of each (see `stuck.discard`). Waits until no relay is at work
-    on a partition, at most some `OUTBOX_LEASE`s, and keeps relays from it meanwhile.
+    A tombstone is published in place of each: it has the message's id, type and sequence number,
+    the payload null, and `"discarded": true` in its metadata, so that no consumer waits for the
+    number. The message itself is kept in `outbox_discarded`, for `OUTBOX_RETENTION`. Waits until no
+    relay is at work on a partition, at most some `OUTBOX_LEASE`s, and keeps relays from it
+    meanwhile; so none has been published, unless by a relay that died before it could say so.
     """
     if not reason.strip():
         raise ValueError("Give a reason: somebody will want to know.")
     done: list[Key] = []
-    before: list[Key] = []
     for collection, here in _by_collection(keys):
         for partition, waiting in _by_partition(collection, here).items():
             with _relays_held_off(collection, partition) as held:
                 for page in _pages(waiting, PAGE_WITH_PAYLOADS):
                     if not held.keep():
                         _wait_for(held)
-                    now_buried, found = _bury(collection, page, reason, by)
-                    done += [key for key in found if key.event_id in now_buried]
-                    before += [key for key in found if key.event_id not in now_buried]
+                    done += _bury(collection, page, reason, by)
                     progress(len(done))
             wake(collection, partition)
-    return done, before
+    return done
 
 
-def _bury(collection: str, keys: Sequence[Key], reason: str, by: str) -> tuple[set[str], list[Key]]:
-    """The ids of those given up now, and all of `keys` that are pending."""
+def _bury(collection: str, keys: Sequence[Key], reason: str, by: str) -> list[Key]:
+    """Give up what of `keys` is pending and no tombstone; those that this was done to."""
     new: dict[str, tuple[str, Document]] = {}
 
     def buried(found: list[Found], now: datetime) -> list[Update]:
@@ -111,7 +111,7 @@ def _bury(collection: str, keys: Sequence[Key], reason: str, by: str) -> tuple[s
         signals.messages_discarded.send_robust(
             collection, messages=[one for one in envelopes if one], by=by, reason=reason
         )
-    return set(new), _keys(collection, found)
+    return [key for key in _keys(collection, found) if key.event_id in new]
 
 
 def _change(

@@ -13,7 +13,7 @@ from unittest import mock
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from outbox import clock, connections, context, dead_letters, publishers, replay, stuck
+from outbox import clock, connections, context, dead_letters, operations, publishers, replay
 from outbox.conf import conf
 from outbox.errors import (
     AggregateNotFound,
@@ -66,6 +66,7 @@ class WholeWay(RuleBasedStateMachine):
             (clock, "now", lambda database: self.began + self.passed),
             (publishers, "configured", lambda: self.publisher),
             (replay, "PAGE", 2),
+            (operations, "collections", lambda: ["notes"]),
         ):
             self.patches.enter_context(mock.patch.object(owner, name, new))
 
@@ -207,10 +208,10 @@ class WholeWay(RuleBasedStateMachine):
             return
         note_id, topic, entry = waiting[number % len(waiting)]
         if verb == "retry":
-            stuck.retry("notes", note_id, entry["event_id"])
+            operations.retry([f"{entry['event_id']}/notes/{note_id}"], by="kim")
             return
         self.time_passes(conf.LEASE + 1)  # it waits for that of a dead relay
-        stuck.discard("notes", note_id, entry["event_id"], reason="wrong")
+        operations.discard([f"{entry['event_id']}/notes/{note_id}"], reason="wrong", by="kim")
         self.world.discarded.add((note_id, topic, entry["sequence"]))
         if (note_id, topic, entry["sequence"]) not in self.world.published:
             self.world.buried.add((note_id, topic, entry["sequence"]))

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from outbox import context, life_log, stuck
+from outbox import context, life_log, operations
 from outbox.relay import Relay
 from tests import notes
 from tests.integration.outbox.consuming import Stage, add, event
@@ -104,12 +104,13 @@ def test_every_step_of_a_message_is_a_line_with_its_facts_as_fields(mongo, redis
         assert fields[where] == {"collection": "notes", "subscriber": "titles"}[where]
 
 
-def test_a_message_that_is_discarded_is_a_line_that_names_nobody(mongo, told):
+def test_a_message_that_is_discarded_is_a_line_that_names_nobody(mongo, told, monkeypatch):
+    monkeypatch.setattr(operations, "collections", lambda: ["notes"])
     lines = told(logging.DEBUG)
     write("a")
     entry = mongo["notes"].find_one()["outbox"]["pending"][0]
 
-    stuck.discard("notes", "n1", entry["event_id"], by="ann", reason="not wanted")
+    operations.discard([f"{entry['event_id']}/notes/n1"], by="ann", reason="not wanted")
 
     [line] = [one for one in lines() if one[2]["action"] == "discarded"]
     named = f"NotePublished {entry['event_id']} (number 1 of n1 in notes)"

@@ -11,6 +11,7 @@ import pytest
 from outbox import (
     clock,
     dead_letters,
+    deferred,
     discarded,
     discovery,
     dispatched,
@@ -20,7 +21,6 @@ from outbox import (
     pending_actions,
     publishers,
     signals,
-    stuck,
 )
 from outbox.context import new_id
 from outbox.discovery import Messaging
@@ -161,16 +161,16 @@ def test_thousands_are_retried_in_a_few_requests(mongo, commands):
 def test_the_oldest_are_acted_on_first_and_what_is_left_is_said(store, monkeypatch):
     write(*(f"n{i}" for i in range(4)))
     stick(store, *(f"n{i}" for i in range(4)))
-    for position, id in enumerate(("n2", "n0", "n3", "n1")):
+    for position, id in enumerate(("n3", "n1", "n2", "n0")):
         at = clock.now(store) + timedelta(hours=1, seconds=position)
         due = {f"outbox.pending.{i}.due_at": at for i in range(2)}
         store["notes"].update_one({"_id": id}, {"$set": due})
     done = operations.retry(STUCK, by="kim", most=2)
-    assert {one.rpartition("/")[2] for one in done.ids} == {"n2", "n0"}
+    assert {one.rpartition("/")[2] for one in done.ids} == {"n3", "n1"}
     assert done.left
     assert operations.count("pending", STUCK, most=1) == (1, False)
     assert operations.count("pending", STUCK) == (2, True)
-    named = keys("n3", "n1")
+    named = keys("n0", "n2")
     assert operations.retry(named, by="kim", most=2)[:3] == (2, 0, True)
     monkeypatch.setattr(pending_actions, "PAGE", 1)
     stick(store, *(f"n{i}" for i in range(4)))
@@ -554,7 +554,7 @@ def test_many_dead_letters_take_a_few_requests(dead, commands):
     ):
         commands.clear()
         assert act().count == 10
-        assert len(commands.on(dead_letters.COLLECTION, "outbox_deferred")) <= 4
+        assert len(commands.on(dead_letters.COLLECTION, "outbox_deferred")) <= 5
 
 
 def test_what_cannot_be_replayed_is_missed_and_it_is_said_why(dead):
@@ -583,6 +583,38 @@ def test_dead_letters_are_discarded_with_who_and_why_and_their_replays_withdrawn
     assert {(one["closed_by"], one["reason"]) for one in closed} == {("alex", "junk")}
     assert all(one["closed_at"] for one in closed)
     assert operations.discard_dead_letters(done.ids, reason="again", by="kim")[:2] == (0, 5)
+
+
+@pytest.mark.parametrize("moment", ["before it is deferred", "after it is deferred"])
+def test_what_is_discarded_while_it_begins_to_be_replayed_is_not_tried(dead, monkeypatch, moment):
+    put = deferred.put_replays
+
+    def discarded_meanwhile(replays, **kwargs):
+        if moment == "after it is deferred":
+            put(replays, **kwargs)
+        assert operations.discard_dead_letters(["titles:e0"], reason="junk", by="alex").count == 1
+        if moment == "before it is deferred":
+            put(replays, **kwargs)
+
+    monkeypatch.setattr(deferred, "put_replays", discarded_meanwhile)
+    done = operations.replay_dead_letters(["titles:e0", "titles:e1"], by="kim")
+    assert (done.count, done.missed, done.ids) == (1, 1, ["titles:e1"])
+    assert [one["replays"] for one in waiting()] == ["titles:e1"]
+    assert states(dead)[:2] == ["discarded", "replaying"]
+
+
+def test_what_begins_to_be_replayed_while_it_is_discarded_is_not_tried(dead, monkeypatch):
+    withdraw = deferred.withdraw
+
+    def replayed_meanwhile(*ids):
+        withdraw(*ids)
+        monkeypatch.setattr(deferred, "withdraw", withdraw)
+        operations.replay_dead_letters(["titles:e0"], by="kim")
+
+    monkeypatch.setattr(deferred, "withdraw", replayed_meanwhile)
+    assert operations.discard_dead_letters(["titles:e0"], reason="junk", by="alex").count == 1
+    assert waiting() == []
+    assert states(dead)[0] == "discarded"
 
 
 def test_dead_letters_discarded_by_two_at_once_are_discarded_by_one_of_them(mongo):
@@ -704,12 +736,3 @@ def test_named_messages_are_counted_if_they_are_there(store):
     named = [*keys("a"), entries(store, "b")[0]["event_id"], "nobody", "x/notes/a"]
     assert operations.count("pending", named) == (3, True)
     assert operations.count("pending", Selection(topic="notes"), most=None) == (2, True)
-
-
-def test_the_single_functions_do_the_same(store, relay):
-    """`stuck.discard` and an operation leave each other nothing to do."""
-    write("a")
-    key = keys("a")[0]
-    stuck.discard("notes", "a", key.partition("/")[0], reason="no", by="kim")
-    assert operations.discard([key], reason="no", by="alex")[:2] == (0, 1)
-    assert store[discarded.COLLECTION].find_one()["discarded_by"] == "kim"

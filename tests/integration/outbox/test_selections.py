@@ -538,10 +538,11 @@ def test_counting_what_no_index_serves_looks_at_no_more_than_can_be_waited_for(
     assert (exact >= 200, is_all) == (True, True)
 
 
-def test_a_page_far_on_has_what_a_page_has(store):
-    fill(store, 220)
-    fill(store, 5, "letters", start=220)
-    near = pending.messages(limit=450).messages
+def test_a_page_far_on_has_what_a_page_has(store, monkeypatch):
+    fill(store, 120)
+    fill(store, 5, "letters", start=120)
+    near = pending.messages(limit=250).messages
+    monkeypatch.setattr(pending, "FAR", 10)
     page = pending.messages(skip=pending.FAR, limit=250)
     assert page.messages == near[pending.FAR :]
     assert page.messages[0].last_error == "" and not page.has_more

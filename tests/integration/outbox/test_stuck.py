@@ -8,20 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from outbox import batch, clock, discarded, document, indexes, signals, stuck
+from outbox import backlog, batch, clock, discarded, document, indexes, operations, signals
 from outbox.document import relaying
-from outbox.errors import NoSuchMessage
 from outbox.publishers.memory import InMemoryPublisher
 from outbox.relay import Relay, lease
 from tests import notes
-from tests.integration.outbox.consuming import child, drain, eventually, projection, seen
+from tests.integration.outbox.consuming import drain, eventually, projection, seen
 from tests.notes import Note
 
 
 @pytest.fixture(autouse=True)
 def _notes(monkeypatch, settings):
     batch._told.clear()
-    monkeypatch.setattr(stuck, "collections", lambda: ["notes"])
+    monkeypatch.setattr(operations, "collections", lambda: ["notes"])
     monkeypatch.setattr("outbox.backoff.delay", lambda attempts: 60.0)
     settings.OUTBOX_STUCK_AFTER = 2
 
@@ -62,6 +61,20 @@ def fail(relay, times):
                 documents.update_one({"_id": found["_id"]}, {"$set": due})
 
 
+def stuck():
+    return backlog.of(["notes"]).stuck
+
+
+def retry(id, event_id):
+    """How many were there to be retried."""
+    return operations.retry([f"{event_id}/notes/{id}"], by="kim").count
+
+
+def discard(id, event_id, reason="no", by="kim"):
+    """How many were there to be discarded."""
+    return operations.discard([f"{event_id}/notes/{id}"], reason=reason, by=by).count
+
+
 def pending(store, id="a"):
     return store["notes"].find_one({"_id": id})["outbox"]["pending"]
 
@@ -72,9 +85,9 @@ def test_a_message_is_stuck_once_it_has_failed_so_often_and_that_is_told_once(
     publisher.refused.add("notes")
     write("a", "b")
     fail(relay, 1)
-    assert (stuck.count(), alerts) == (0, [])
+    assert (stuck(), alerts) == (0, [])
     fail(relay, 3)
-    assert stuck.count() == stuck.count("notes") == 2
+    assert stuck() == 2
     assert sorted((sender, m.aggregate_id, n, error) for sender, m, n, error in alerts) == [
         ("notes", "a", 2, "notes is refused"),
         ("notes", "b", 2, "notes is refused"),
@@ -94,21 +107,7 @@ def test_what_is_stuck_is_tried_on_and_not_dropped(mongo, relay, publisher):
     assert [entry["sequence"] for entry in pending(mongo)] == [1, 1]
     publisher.refused.clear()
     assert relay.sweep() == 2
-    assert stuck.count() == 0
-
-
-def test_stuck_messages_are_listed_and_so_is_what_has_failed_at_all(store, relay, publisher):
-    publisher.refused.add("notes")
-    write("a")
-    fail(relay, 2)
-    write("b")
-    fail(relay, 1)
-    listed = list(stuck.messages())
-    event_id = pending(store)[0]["event_id"]
-    why = "notes is refused"
-    assert listed == [("notes", "a", event_id, 3, why, "NotePublished", "notes", 1)]
-    assert {one.aggregate_id for one in stuck.messages(attempts=1)} == {"a", "b"}
-    assert stuck.count() == 1
+    assert stuck() == 0
 
 
 def test_counting_and_listing_them_follow_an_index_that_holds_no_others(mongo, relay, publisher):
@@ -140,10 +139,10 @@ def test_a_message_that_is_retried_is_tried_at_once_and_counts_as_never_tried(
     assert entry["attempts"] == 1
     publisher.refused.clear()
     assert relay.sweep() == 0  # it waits
-    stuck.retry("notes", "a", entry["event_id"])
+    retry("a", entry["event_id"])
     assert "attempts" not in pending(store)[0]
     assert pending(store)[0]["last_error"] == "notes is refused"
-    stuck.retry("notes", "a", entry["event_id"])
+    retry("a", entry["event_id"])
     assert relay.sweep() == 2
 
 
@@ -152,27 +151,7 @@ def test_retrying_a_message_has_those_tried_that_it_waits_for(store, relay, publ
     write("a")
     relay.sweep()
     publisher.refused.clear()
-    stuck.retry("notes", "a", pending(store)[1]["event_id"])
-    assert relay.sweep() == 2
-
-
-def test_all_that_is_stuck_is_retried_in_two_requests_and_nothing_else(
-    mongo, relay, publisher, commands
-):
-    publisher.refused.add("notes")
-    write(*(f"n{i}" for i in range(20)))
-    fail(relay, 2)
-    write("a")
-    relay.sweep()
-    commands.clear()
-    # n0 to n19 have failed three times, by now, "a" once.
-    assert stuck.retry_all() == 20
-    asked = [command for command, _ in commands.on("notes")]
-    assert asked == ["aggregate", "find", "update"]  # it counts them first
-    assert stuck.count() == 0
-    publisher.refused.clear()
-    assert relay.sweep() == 40
-    assert stuck.retry_all(attempts=1) == 1
+    retry("a", pending(store)[1]["event_id"])
     assert relay.sweep() == 2
 
 
@@ -181,8 +160,8 @@ def test_what_is_discarded_leaves_a_tombstone_with_its_id_and_number(store, rela
     write("a")
     fail(relay, 2)
     event_id = pending(store)[0]["event_id"]
-    stuck.discard("notes", "a", event_id, reason="nobody wants it", by="kim")
-    assert stuck.count() == 0
+    discard("a", event_id, reason="nobody wants it")
+    assert stuck() == 0
     publisher.refused.clear()
     assert relay.sweep() == 2
     found = json.loads(publisher.streams["notes"][0])
@@ -200,7 +179,7 @@ def test_what_is_discarded_is_kept_with_who_and_why_and_expires(store, relay, pu
     write("a")
     relay.sweep()
     entry = pending(store)[0]
-    stuck.discard("notes", "a", entry["event_id"], reason="nobody wants it", by="kim")
+    discard("a", entry["event_id"], reason="nobody wants it")
     kept = store[discarded.COLLECTION].find_one()
     assert kept["_id"] == entry["event_id"]
     assert (kept["payload"], kept["metadata"]) == (entry["payload"], entry["metadata"])
@@ -214,8 +193,8 @@ def test_what_is_discarded_is_kept_with_who_and_why_and_expires(store, relay, pu
 def test_discarding_twice_has_one_effect(store, relay, publisher):
     write("a")
     event_id = pending(store)[0]["event_id"]
-    stuck.discard("notes", "a", event_id, reason="first", by="kim")
-    stuck.discard("notes", "a", event_id, reason="second", by="alex")
+    discard("a", event_id, reason="first")
+    discard("a", event_id, reason="second", by="alex")
     assert store[discarded.COLLECTION].find_one()["reason"] == "first"
     assert store[discarded.COLLECTION].find_one()["payload"] != "null"
     assert relay.sweep() == 2
@@ -223,7 +202,7 @@ def test_discarding_twice_has_one_effect(store, relay, publisher):
 
 def test_a_message_behind_the_first_can_be_discarded(store, relay, publisher):
     write("a")
-    stuck.discard("notes", "a", pending(store)[1]["event_id"], reason="no", by="kim")
+    discard("a", pending(store)[1]["event_id"])
     assert relay.sweep() == 2
     assert '"payload": null' in publisher.streams["notes-internal"][0]
     assert '"payload": null' not in publisher.streams["notes"][0]
@@ -234,9 +213,9 @@ def test_discarding_a_message_leaves_the_stuck_one_before_it_stuck(store, relay,
     write("a")
     fail(relay, 2)
     before = pending(store)[0]
-    stuck.discard("notes", "a", pending(store)[1]["event_id"], reason="no", by="kim")
+    discard("a", pending(store)[1]["event_id"])
     assert pending(store)[0] == before
-    assert stuck.count() == 1
+    assert stuck() == 1
 
 
 def test_a_failure_that_was_under_way_does_not_undo_a_retry(mongo, publisher):
@@ -247,7 +226,7 @@ def test_a_failure_that_was_under_way_does_not_undo_a_retry(mongo, publisher):
 
     class Retried(InMemoryPublisher):
         def publish(self, groups):
-            stuck.retry("notes", "a", groups[0][0].event_id)
+            retry("a", groups[0][0].event_id)
             return publisher.publish(groups)
 
     Relay("notes", publisher=Retried()).sweep()
@@ -255,33 +234,12 @@ def test_a_failure_that_was_under_way_does_not_undo_a_retry(mongo, publisher):
     assert pending(mongo)[0]["attempts"] == 1
 
 
-def test_retrying_all_comes_to_an_end_while_the_fault_lasts(mongo, relay, publisher, monkeypatch):
-    publisher.refused.add("notes")
-    monkeypatch.setattr("outbox.backoff.delay", lambda attempts: -1.0)
-    write(*(f"n{i}" for i in range(10)))
-    mongo["notes"].update_many({}, {"$set": {"outbox.pending.0.attempts": 5}})
-    monkeypatch.setattr(stuck, "PAGE", 3)
-    # As soon as they are released they have failed again.
-    sets = {"$set": {"outbox.pending.0.attempts": 1}}
-    monkeypatch.setattr(stuck, "wake", lambda *_: mongo["notes"].update_many({}, sets))
-    assert 10 <= stuck.retry_all(attempts=1) < 13
-
-
-@pytest.mark.parametrize("reason", ["", "  "])
-def test_a_reason_is_needed(mongo, reason):
-    write("a")
-    with pytest.raises(ValueError, match="Give a reason"):
-        stuck.discard("notes", "a", pending(mongo)[0]["event_id"], reason=reason)
-
-
-@pytest.mark.parametrize("act", ["retry", "discard"])
+@pytest.mark.parametrize("act", [retry, discard])
 @pytest.mark.parametrize("ids", [("a", "published"), ("nobody", "published")])
-def test_what_is_no_longer_pending_is_refused_in_words(store, relay, act, ids):
+def test_what_is_no_longer_pending_is_missed(store, relay, act, ids):
     write("a")
     relay.sweep()
-    more = {"reason": "no"} if act == "discard" else {}
-    with pytest.raises(NoSuchMessage, match="published isn't pending in notes"):
-        getattr(stuck, act)("notes", *ids, **more)
+    assert act(*ids) == 0
 
 
 def test_no_message_is_touched_that_came_to_the_place_of_another(mongo, publisher, monkeypatch):
@@ -302,8 +260,7 @@ def test_no_message_is_touched_that_came_to_the_place_of_another(mongo, publishe
         return release(*args)
 
     monkeypatch.setattr(relaying, "release", late)
-    with pytest.raises(NoSuchMessage):
-        stuck.retry("notes", "a", entries[0]["event_id"])
+    assert retry("a", entries[0]["event_id"]) == 0
     assert len(calls) == 1
 
 
@@ -321,13 +278,12 @@ def test_a_message_that_a_relay_is_publishing_is_not_said_to_be_discarded(mongo,
     with ThreadPoolExecutor(2) as threads:
         relayed = threads.submit(Relay("notes", publisher=Slow()).sweep)
         assert at_work.wait(10)
-        decided = threads.submit(stuck.discard, "notes", "a", event_id, reason="no")
+        decided = threads.submit(discard, "a", event_id)
         time.sleep(0.3)
         assert not decided.done()
         go_on.set()
         assert relayed.result() == 2
-        with pytest.raises(NoSuchMessage):
-            decided.result()
+        assert decided.result() == 0
     assert mongo[discarded.COLLECTION].count_documents({}) == 0
 
 
@@ -338,36 +294,15 @@ def test_a_relay_that_hangs_or_has_died_keeps_nobody_from_discarding_for_long(
     write("a")
     partition = mongo["notes"].find_one()["outbox"]["partition"]
     assert lease("notes", partition).acquire()
-    stuck.discard("notes", "a", pending(mongo)[0]["event_id"], reason="no")
+    discard("a", pending(mongo)[0]["event_id"])
     assert relaying.is_tombstone(pending(mongo)[0])
     assert Relay("notes", publisher=publisher).sweep() == 2
-
-
-def test_a_process_killed_while_it_discards_leaves_it_pending_and_it_is_discarded_again(
-    mongo, relay, publisher
-):
-    write("a")
-    event_id = pending(mongo)[0]["event_id"]
-    process = child(
-        f"""
-from outbox import stuck
-from outbox.document import relaying
-relaying.release = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
-stuck.discard("notes", "a", {event_id!r}, reason="no", by="kim")
-"""
-    )
-    process.communicate()
-    assert process.returncode == -9
-    assert not relaying.is_tombstone(pending(mongo)[0])
-    assert mongo[discarded.COLLECTION].count_documents({}) == 1
-    stuck.discard("notes", "a", event_id, reason="no", by="alex")
-    assert relaying.is_tombstone(pending(mongo)[0])
 
 
 def test_consumers_go_on_behind_a_tombstone(mongo, redis, monkeypatch):
     relay = Relay("notes")
     write("a")
-    stuck.discard("notes", "a", pending(mongo)[0]["event_id"], reason="no")
+    discard("a", pending(mongo)[0]["event_id"])
     note = notes.repository().get("a")
     note.write("again")
     notes.repository().save(note)
