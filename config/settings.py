@@ -4,8 +4,9 @@ DJANGO_SECRET_KEY         required unless DJANGO_DEBUG is on
 DJANGO_DEBUG              1 to turn it on
 DJANGO_ALLOWED_HOSTS      comma-separated; default localhost,127.0.0.1
 DJANGO_DATABASE           path of the SQLite file that keeps users, sessions and tokens
-DJANGO_ANONYMOUS_ACCESS   names of API views open to anyone, comma-separated; default none. Views of
-                          orders, opened so, give anyone all orders: for trials only
+DJANGO_ANONYMOUS_ACCESS   names of views open to anyone (schema, docs, metrics, …), comma-separated;
+                          default none. Views of orders, opened so, give anyone all orders: for
+                          trials only
 DJANGO_WRITE_RATE         requests that write, a user and process, "60/min" by default; empty: any
 DJANGO_INSECURE_HTTP      1 to do without TLS: for a machine of one's own only (implied by DEBUG)
 DJANGO_BEHIND_PROXY       1 if a proxy ends TLS, and sets or removes X-Forwarded-Proto

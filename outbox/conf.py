@@ -74,7 +74,7 @@ class Settings:
     BREAKER_FAILURES: int = 5
     #: Seconds that an open breaker waits before it lets an event try.
     BREAKER_RESET: float = 5.0
-    #: Dead letters from which on there is an alert.
+    #: Dead letters from which on an error is logged and the signal `dead_letter_alert` sent.
     DEAD_LETTER_ALERT: int = 10
     #: Whether what happens is counted, and the processes seen, in MongoDB: for metrics and charts.
     STATISTICS: bool = True

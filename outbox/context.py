@@ -24,6 +24,12 @@ def new_traceparent() -> str:
     return f"00-{digits[:32]}-{digits[32:]}-00"
 
 
+def trace_id(traceparent: object) -> str | None:
+    """The trace that a `traceparent` belongs to; None if it isn't one."""
+    parts = str(traceparent).split("-")
+    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class MessageContext:
     """What a message handler may know beside the message.

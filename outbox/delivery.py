@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from outbox.context import MessageContext, new_traceparent
+from outbox.context import MessageContext, new_traceparent, trace_id
 from outbox.errors import UnreadableEvent
 
 #: Bytes of an envelope that a document of MongoDB, of 16 MB at most, has room for.
@@ -55,6 +55,7 @@ class Delivery(NamedTuple):
             "aggregate_id": self.aggregate_id,
             "topic": self.topic,
             "correlation_id": self.metadata.get("correlationId"),
+            "trace_id": trace_id(self.metadata.get("traceparent")),
         }
 
     def context(self) -> MessageContext:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from outbox import thresholds
 from outbox.conf import conf
+from outbox.discovery import collections
 from outbox.monitoring import Overview, SubscriberState
 
 WELL, WARNING, BAD = "well", "warning", "bad"
@@ -48,6 +49,10 @@ def seconds_in_words(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _number(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _of_broker(state: Overview) -> Iterator[Problem]:
@@ -91,8 +96,8 @@ def _of_broker(state: Overview) -> Iterator[Problem]:
 
 
 def _of_relays(state: Overview) -> Iterator[Problem]:
-    if not conf.STATISTICS:
-        return  # nobody would be seen
+    if not (conf.STATISTICS and collections()):
+        return  # nobody would be seen, or nobody is needed
     text = "No relay was seen in the last hour"
     if state.relay_seen is not None:
         text = f"No relay was seen for {seconds_in_words(state.relay_seen)}"
@@ -123,8 +128,8 @@ def _of_messages(state: Overview) -> Iterator[Problem]:
         yield Problem(
             how,
             "stuck",
-            f"{state.stuck:,} messages are stuck: the broker has refused each "
-            f"{conf.STUCK_AFTER} times or more, and those behind them in their aggregates wait.",
+            f"{_number(state.stuck, 'message is', 'messages are')} stuck: refused by the broker "
+            f"{conf.STUCK_AFTER} times or more. What is behind in the same aggregate waits.",
             "`manage.py outbox_retry --stuck --dry-run` says why. Mend the cause and retry; "
             "discard what can never be published.",
         )
@@ -132,7 +137,8 @@ def _of_messages(state: Overview) -> Iterator[Problem]:
         yield Problem(
             how,
             "dead_letters",
-            f"{state.dead_letters:,} events are dead letters: a subscriber couldn't handle them.",
+            f"{_number(state.dead_letters, 'event is a dead letter', 'events are dead letters')}: "
+            "a subscriber couldn't handle what is in it.",
             "`manage.py outbox_dead_letters list` says which and why. Mend the handler and replay "
             "them, or discard what needs no handling.",
         )

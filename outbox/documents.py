@@ -63,7 +63,8 @@ def _page(
     collection: str, where: Document, then: Document, order: Order, skip: int, limit: int
 ) -> Page[Document]:
     """The documents of which an index has `where`; `then` is held against those it brings."""
-    hint = {**dict.fromkeys(where, 1), **dict(order)}
+    keys = {**dict.fromkeys(where, 1), **dict(order)}
+    hint = {"_id": 1} if list(keys) == ["_id"] else keys
     stages: list[Document] = [
         {"$match": where},
         {"$sort": dict(order)},

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from outbox import signals
+from outbox import context, signals
 from outbox.delivery import Delivery
 from outbox.envelope import Envelope
 
@@ -132,6 +132,7 @@ def _fields(action: str, message: Envelope | Delivery) -> dict[str, Any]:
         "aggregate_id": message.aggregate_id,
         "topic": message.topic,
         "correlation_id": message.metadata.get("correlationId"),
+        "trace_id": context.trace_id(message.metadata.get("traceparent")),
     }
 
 

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+import pymongo
+
 from outbox import backlog, broker_state, clock, connections, dead_letters, deferred, statistics
 from outbox.broker_state import BrokerState, GroupState
+from outbox.conf import conf
 from outbox.discovery import collections, messaging, topics
 from outbox.errors import BrokerUnavailable
 from outbox.lease import COLLECTION as LEASES
@@ -115,7 +118,15 @@ class Overview:
 
 
 def overview() -> Overview:
-    """The state now. Raises `StoreUnavailable` and `MissingIndex`; of Redis, it says how it is."""
+    """The state now. Raises `StoreUnavailable` and `MissingIndex`; of Redis, it says how it is.
+
+    All that it asks of MongoDB takes no longer together than one operation may.
+    """
+    with pymongo.timeout(conf.MONGODB_TIMEOUT):
+        return _overview()
+
+
+def _overview() -> Overview:
     began = time.monotonic()
     with connections.store_errors():
         at = clock.now(connections.database())

@@ -121,13 +121,17 @@ def replay(
 
     def act() -> Done:
         chosen, left = _limited(wanted, most)
-        if isinstance(chosen, Selection) and most is not None:
+        missed = 0
+        if not isinstance(chosen, Selection):
+            there = set(archive.oldest(chosen, max(1, len(chosen))))
+            missed, chosen = len(chosen) - len(there), [one for one in chosen if one in there]
+        elif most is not None:
             found = archive.oldest(chosen, most + 1)
             chosen, left = found[:most], len(found) > most
         published = archive.replay(chosen, progress=progress).published
         if isinstance(chosen, Selection):
             return Done(published, 0, left)
-        return Done(published, len(chosen) - published, left, list(chosen[:MOST]))
+        return Done(published, missed + len(chosen) - published, left, chosen[:MOST])
 
     done = _once(once, act, action="replay", by=by, fingerprint=fingerprint)
     return _noted("replay", by, done)
@@ -246,7 +250,8 @@ def _require(reason: str) -> None:
 
 def _noted(action: str, by: str, done: Done, reason: str = "") -> Done:
     extra: dict[str, Any] = {"action": action, "count": done.count, "by": by}
-    logger.warning(
+    logger.log(
+        logging.WARNING if done.count else logging.INFO,
         "%s has asked for %s: %s messages%s.",
         by or "Somebody",
         action,

@@ -73,9 +73,9 @@ def preview(wanted: Wanted, *, to: str | None = None, most: int | None = None) -
     return Preview(total, [DispatchedMessage(**row) for row in rows])
 
 
-def oldest(selection: Selection, most: int) -> list[str]:
-    """The ids of the selected messages, the oldest first; `most` of them."""
-    where, hint = _where(selection)
+def oldest(wanted: Wanted, most: int) -> list[str]:
+    """The ids of those messages that the archive has, the oldest first; `most` of them."""
+    where, hint = _where(wanted)
     stages: list[Document] = [
         {"$match": where},
         {"$sort": {"_id": 1}},

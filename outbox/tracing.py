@@ -91,7 +91,7 @@ def request(method: str, scheme: str, traceparent: str) -> "Iterator[Span | None
     if tracer is None:
         yield None
     elif trace.get_current_span().get_span_context().is_valid:
-        with _in_context():
+        with _in_context(context.current()):
             yield None
     else:
         attributes: Attributes = {
@@ -191,17 +191,17 @@ def _span(
     tracer: "Tracer", name: str, kind: "SpanKind", parent: "Context | None", attributes: Attributes
 ) -> "Iterator[Span]":
     """A span, which what happens in it goes on from; `parent` None: the one that is in force."""
-    attributes["messaging.message.conversation_id"] = context.current().correlation_id
-    with tracer.start_as_current_span(name, parent, kind, attributes) as span, _in_context():
+    known = context.current()
+    attributes["messaging.message.conversation_id"] = known.correlation_id
+    with tracer.start_as_current_span(name, parent, kind, attributes) as span, _in_context(known):
         yield span
 
 
 @contextmanager
-def _in_context() -> Iterator[None]:
-    """Have the message context go on from the span in force."""
+def _in_context(known: context.MessageContext) -> Iterator[None]:
+    """Have this message context go on from the span in force."""
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier)
-    known = context.current()
     with context.use(replace(known, traceparent=carrier.get("traceparent", known.traceparent))):
         yield
 

@@ -194,6 +194,7 @@ class AggregateAdmin(ModelAdmin):  # type: ignore[type-arg]
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """What Django checks of an admin, and that each list has its index."""
         declared = [list(one.document["key"].items()) for one in self.repository.indexes]
+        declared += [[("_id", 1)], [("_id", -1)]]  # every collection has that one
         newest = list(self.newest)
         by = {name: [(name, 1), *newest] for name in (*self.filters, *self.search_by)}
         return [

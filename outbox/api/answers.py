@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -17,6 +18,9 @@ from outbox.monitoring import Overview
 
 #: Levels of objects and lists that a payload is shown with; pydantic writes some more than 200.
 DEEPEST = 100
+
+#: Of a broker that is away, what staff is told.
+BROKER_AWAY = "it can't be reached, or refuses to answer"
 
 Moment = Annotated[
     datetime,
@@ -244,6 +248,9 @@ class OutboxOverview(Answer):
 
 
 def of_overview(state: Overview) -> dict[str, Any]:
+    if state.broker_error:
+        # What Redis' client says names hosts; on a server, `outbox_status` tells it.
+        state = replace(state, broker_error=BROKER_AWAY)
     found = diagnosis.problems(state)
     return {**vars(state), "problems": found, "level": diagnosis.level(found)}
 

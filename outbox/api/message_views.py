@@ -6,10 +6,10 @@ from pydantic import BaseModel
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from outbox import dead_letter_listing, dispatched, monitoring, pending
 from outbox.api import answers, selections
+from outbox.api.base import OutboxView
 from outbox.api.permissions import IsStaffUnlessOpened
 from outbox.api.problems import InvalidRequest
 from outbox.api.schema import operation, query_parameters
@@ -24,7 +24,7 @@ PAGED = (
 )
 
 
-class StaffView(APIView):
+class StaffView(OutboxView):
     """For staff; opened by `ANONYMOUS_ACCESS` for reading only."""
 
     permission_classes = (IsStaffUnlessOpened,)

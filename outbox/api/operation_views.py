@@ -13,11 +13,11 @@ from drf_spectacular.utils import extend_schema_view
 from pydantic import RootModel
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from outbox import admin_log, models, operations
 from outbox.api import selections
 from outbox.api.answers import OperationAnswer
+from outbox.api.base import OutboxView
 from outbox.api.headers import Idempotency
 from outbox.api.permissions import MayOperate
 from outbox.api.repeats import done_once
@@ -39,7 +39,7 @@ class NeedsBody(AutoSchema):
         return described
 
 
-class OperationView(APIView):
+class OperationView(OutboxView):
     """One operation on messages; a subclass says which, and on what.
 
     `needs` is the permission, `run` the function that does it, `kind` the list that it is about,

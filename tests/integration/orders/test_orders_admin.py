@@ -496,5 +496,17 @@ def test_a_check_names_the_index_that_a_list_would_need():
     assert "('status', 1), ('placed_at', -1), ('_id', -1)" in error.msg
 
 
+def test_documents_can_be_listed_by_id_without_an_index_of_ones_own(operator, monkeypatch):
+    class ById(OrderAdmin):
+        newest = (("_id", -1),)
+        filters = {}  # noqa: RUF012
+        search_by = ()
+
+    assert ById(Order, site).check() == []
+    monkeypatch.setattr(OrderAdmin, "newest", ById.newest)
+    monkeypatch.setattr(OrderAdmin, "filters", {})
+    assert operator.get(ORDERS).status_code == 200
+
+
 def test_no_migration_is_missing():
     call_command("makemigrations", "orders", check=True, dry_run=True, verbosity=0)

@@ -1,11 +1,12 @@
 """What monitoring says is what a count of the documents and streams says."""
 
+import time
 from datetime import timedelta
 
 import pytest
 
 from outbox import backlog, broker_state, connections, diagnosis, monitoring
-from outbox.errors import PublishError
+from outbox.errors import PublishError, StoreUnavailable
 from outbox.lease import Lease
 from outbox.publishers.base import Outcome
 from outbox.publishers.memory import InMemoryPublisher
@@ -135,6 +136,19 @@ def test_a_broker_that_is_away_is_said_in_words(settings):
     found = diagnosis.problems(state)
     assert found[0].code == "broker"
     assert diagnosis.level(found) == "bad"
+
+
+def test_a_server_that_hangs_is_waited_for_once_and_not_for_each_question(monkeypatch, settings):
+    settings.OUTBOX_MONGODB_TIMEOUT = 0.5
+    clocks = monitoring.clock.now
+
+    def hanging(database):
+        time.sleep(0.6)
+        return clocks(database)
+
+    monkeypatch.setattr(monitoring.clock, "now", hanging)
+    with pytest.raises(StoreUnavailable):
+        monitoring.overview()
 
 
 def test_leases_say_who_holds_them():

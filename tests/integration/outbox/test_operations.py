@@ -427,6 +427,7 @@ def test_named_messages_are_replayed_in_order_and_those_that_expired_are_missed(
     assert operations.count("dispatched", wanted) == (3, True)
     done = operations.replay(wanted, by="kim")
     assert done[:3] == (3, 1, False)
+    assert sorted(done.ids) == sorted(ids)  # whoever writes a log names these
     assert places(memory) == [("a", 1), ("a", 2), ("a", 3)]
     assert operations.replay(["nobody"], by="kim")[:2] == (0, 1)
 

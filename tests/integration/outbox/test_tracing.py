@@ -259,8 +259,10 @@ class Ring(Command, name="Ring"):
     ids=["anywhere", "in a conversation", "in a trace"],
 )
 def test_a_command_outside_of_requests_begins_a_trace_unless_it_is_in_one(spans, opened, parent):
+    seen = []
+
     def ring():
-        MessageBus({Ring: lambda command: None}).handle(Ring())
+        MessageBus({Ring: lambda command: seen.append(context.current())}).handle(Ring())
 
     if opened is None:
         ring()
@@ -270,6 +272,7 @@ def test_a_command_outside_of_requests_begins_a_trace_unless_it_is_in_one(spans,
 
     [span] = spans.all()
     assert (span.parent and span.parent.span_id) == parent
+    assert span.attributes["messaging.message.conversation_id"] == seen[0].correlation_id
 
 
 @pytest.mark.parametrize("kind", Stage.KINDS)
