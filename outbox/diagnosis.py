@@ -60,8 +60,8 @@ def _of_broker(state: Overview) -> Iterator[Problem]:
         yield Problem(
             BAD,
             "broker",
-            "Redis doesn't answer, so nothing is published or consumed: "
-            f"{state.broker_error.rstrip('.')}.",
+            # Not what its client said: that names hosts, and this is shown to many.
+            "Redis doesn't answer, so nothing is published or consumed.",
             "Commands go on and nothing is lost: all stays pending. Get Redis back; the relay goes "
             "on by itself within seconds.",
         )

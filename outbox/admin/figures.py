@@ -87,14 +87,6 @@ def address(addresses: Addresses, model: str, query: Mapping[str, str]) -> str:
     return f"{known}?{urlencode(query)}" if known and query else known
 
 
-def without_addresses(problem: Problem, state: Overview) -> str:
-    """The text of a problem, without what Redis' client said: that names hosts."""
-    said = f": {state.broker_error}"
-    if state.broker_error and problem.text.endswith(said):
-        return f"{problem.text.removesuffix(said)}."
-    return problem.text
-
-
 def with_commands(text: str) -> SafeString:
     """A text in which what is to be typed, between backticks, looks like it."""
     parts = zip(cycle(("{}", "<code>{}</code>")), text.split("`"), strict=False)

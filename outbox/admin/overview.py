@@ -14,7 +14,7 @@ from django.urls import path, reverse
 
 from outbox import diagnosis, monitoring
 from outbox.admin import history_charts
-from outbox.admin.figures import LISTS, figures, link, with_commands, without_addresses
+from outbox.admin.figures import LISTS, figures, link, with_commands
 from outbox.admin.overview_tables import tables
 from outbox.admin.unavailable import unless_unavailable
 
@@ -78,7 +78,7 @@ class OverviewAdmin(ModelAdmin):  # type: ignore[type-arg]
             "problems": [
                 {
                     "level": one.level,
-                    "text": without_addresses(one, state),
+                    "text": one.text,
                     "advice": with_commands(one.advice),
                     "link": link(one, addresses),
                 }

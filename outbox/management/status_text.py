@@ -15,6 +15,9 @@ RIGHT, LEFT = str.rjust, str.ljust
 def lines(state: Overview, problems: Sequence[Problem], colours: Any) -> Iterator[str]:
     """What is wrong and what to do comes first, then the figures."""
     yield from verdict(state.at, problems, colours)
+    if state.broker_error:
+        yield ""
+        yield f"Redis' client says: {visible(state.broker_error)}"
     yield ""
     yield from _messages(state)
     yield ""
