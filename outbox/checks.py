@@ -8,6 +8,7 @@ outbox.E005  a handler within a save that no repository was given: it would neve
 outbox.E006  Redis keeps nothing (--deploy, as all of Redis')
 outbox.E007  Redis deletes streams when its memory is full
 outbox.E008  OUTBOX_REDIS_DURABILITY asks for what this Redis doesn't do
+outbox.E009  a repository declares no index for a list of the admin (`AggregateAdmin`)
 outbox.W001  a setting that the outbox doesn't know
 outbox.W002  a subscriber needs transactions, and the server has none
 outbox.W003  the server couldn't be asked if it has transactions

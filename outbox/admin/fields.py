@@ -39,7 +39,13 @@ class MessageFields:
     @display(description="aggregate id")
     def aggregate(self, message: Any) -> SafeString:
         """The id, with links to all that there is of the aggregate."""
-        return links.everywhere(self.admin_site, message.aggregate_id, "all of this aggregate")
+        site, its_id = self.admin_site, message.aggregate_id
+        everything = links.everywhere(site, its_id, "all of this aggregate")
+        # A dead letter doesn't know its aggregate's collection.
+        address = links.aggregate_page(site, getattr(message, "collection", ""), its_id)
+        if address is None:
+            return everything
+        return format_html('{} <a href="{}">its own page</a>', everything, address)
 
     @display(description="occurred at")
     def occurred(self, message: Any) -> SafeString:

@@ -30,6 +30,16 @@ def page(site: Any, model: str, key: str) -> str:
     return reverse(f"admin:outbox_{model}_change", args=(quote(key),), current_app=site.name)
 
 
+def aggregate_page(site: Any, collection: str, aggregate_id: str) -> str | None:
+    """The address of an aggregate's own page; None if no app has registered one for it."""
+    for model, shown in site._registry.items():
+        repository = getattr(shown, "repository", None)
+        if repository is not None and repository.collection == collection:
+            name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+            return reverse(name, args=(quote(aggregate_id),), current_app=site.name)
+    return None
+
+
 def everywhere(site: Any, term: str, label: str) -> SafeString:
     """A term, and links to what each list has of it; nothing for no term."""
     if not term:

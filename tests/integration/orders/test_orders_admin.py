@@ -508,5 +508,15 @@ def test_documents_can_be_listed_by_id_without_an_index_of_ones_own(operator, mo
     assert operator.get(ORDERS).status_code == 200
 
 
+def test_a_message_leads_to_its_orders_own_page(operator):
+    place("order/1")
+    found = re.search(
+        r'href="(/admin/outbox/pendingmessage/[^"]+/change/[^"]*)"',
+        operator.get("/admin/outbox/pendingmessage/").content.decode(),
+    )
+    page = operator.get(found[1]).content.decode()
+    assert f'<a href="{ORDERS}{quote("order/1")}/change/">its own page</a>' in page
+
+
 def test_no_migration_is_missing():
     call_command("makemigrations", "orders", check=True, dry_run=True, verbosity=0)
