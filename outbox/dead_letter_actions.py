@@ -34,7 +34,9 @@ def replay(
     for page in _pages(keys):
         with connections.store_errors():
             replays = []
-            for letter in _letters().find({"_id": {"$in": page}, **OPEN}):
+            # The keys' order, the oldest first, is not the order in which the server finds them.
+            found = {one["_id"]: one for one in _letters().find({"_id": {"$in": page}, **OPEN})}
+            for letter in (found[key] for key in page if key in found):
                 try:
                     replays.append(_replay(letter, declared))
                 except UnreadableEvent as error:
