@@ -1,11 +1,12 @@
 """A batch: the messages that are due in some documents of a partition, from find to pull.
 
-Three requests to MongoDB, whatever it holds: one find, one insert into the archive, one update.
+Three requests to MongoDB, whatever it holds: one to read, one insert into the archive, one update.
 """
 
 import logging
 import time
 from collections import Counter
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +30,9 @@ MESSAGES = 5000
 #: And after the one that brings it to this many characters of payload: what a relay holds in memory
 #: is bounded, however large the documents are.
 SIZE = 16_000_000
+
+#: Batches that one find is read for: more of it would outlast the time that a request may take.
+BATCHES = 10
 
 #: Processes know the server's clock to some milliseconds. A relay that looks this far ahead
 #: doesn't pass over the message that a wake has just announced.
@@ -55,7 +59,9 @@ class Batch:
     flaws: list[PublishError | None] = field(default_factory=list)
     #: Documents that are due for a later message than their first: they wait for the first.
     blocked: list[Document] = field(default_factory=list)
-    #: Whether there may be more where this came from.
+    #: Whether the same find goes on behind this one.
+    goes_on: bool = False
+    #: Whether there may be more for another find.
     full: bool = False
 
 
@@ -70,16 +76,26 @@ def find(documents: Collection[Document], where: Document, what: Document, limit
     What a failover could still take back is not published.
     """
     majority = documents.with_options(read_concern=ReadConcern("majority"))
-    return majority.find(where, what, limit=limit, batch_size=limit).hint(document.DUE_INDEX)
+    found = majority.find(where, what, limit=limit, batch_size=min(limit, conf.BATCH))
+    return found.hint(document.DUE_INDEX)
 
 
-def read(documents: Collection[Document], partition: int) -> Batch:
-    """The next batch of a partition; empty if nothing is due."""
+def read(documents: Collection[Document], partition: int) -> Generator[Batch]:
+    """What is due in a partition, by one find, batch after batch; nothing if nothing is due.
+
+    No document is in two of them, whatever happens to it meanwhile, so that a batch may be read
+    while the one before is settled. The last one says whether another find is worth its while.
+    """
     began = clock.now(documents.database)
-    now, batch = began + CLOCK_TOLERANCE, Batch(began)
-    messages, size, found, enough = 0, 0, 0, False
-    with find(documents, relaying.due(now, partition), relaying.DUE, conf.BATCH) as cursor:
+    now, limit, found = began + CLOCK_TOLERANCE, BATCHES * conf.BATCH, 0
+    batch, messages, size = Batch(began), 0, 0
+    with find(documents, relaying.due(now, partition), relaying.DUE, limit) as cursor:
         for stored in cursor:
+            count = len(batch.documents) + len(batch.blocked)
+            if count == conf.BATCH or messages >= MESSAGES or size >= SIZE:
+                batch.goes_on = True
+                yield batch
+                batch, messages, size = Batch(clock.now(documents.database)), 0, 0
             found += 1
             group, flaw = relaying.due_envelopes(stored, now)
             if group or flaw:
@@ -90,14 +106,12 @@ def read(documents: Collection[Document], partition: int) -> Batch:
                 size += sum(len(envelope.payload) for envelope in group)
             else:
                 batch.blocked.append(stored)
-            enough = messages >= MESSAGES or size >= SIZE
-            if enough:
-                break
-    batch.full = found == conf.BATCH or enough
-    return batch
+    if found:
+        batch.full = found == limit
+        yield batch
 
 
-def put_off_blocked(documents: Collection[Document], batch: Batch) -> None:
+def _put_off_blocked(documents: Collection[Document], batch: Batch) -> None:
     """Let the blocked documents wait for their first message, so that they aren't found again."""
     connections.update_each(
         documents,
@@ -110,7 +124,7 @@ def put_off_blocked(documents: Collection[Document], batch: Batch) -> None:
 
 
 def settle(documents: Collection[Document], batch: Batch, outcomes: list[Outcome]) -> int:
-    """Archive and pull what was published, put off what was refused; the number published.
+    """Archive and pull what was published, put off what has to wait; the number published.
 
     Raises `BrokerUnavailable` after that if the broker went away meanwhile.
     """
@@ -134,6 +148,7 @@ def settle(documents: Collection[Document], batch: Batch, outcomes: list[Outcome
     ]
     if refusals:
         _refused(documents, refusals)
+    _put_off_blocked(documents, batch)
     for outcome in outcomes:
         if isinstance(outcome.error, BrokerUnavailable):
             # Nobody's fault, nobody's attempt: all that is left stays due.

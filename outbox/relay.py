@@ -1,14 +1,17 @@
 """The relay: publishes the messages that wait in documents, in order, and takes them out.
 
 A polling publisher (Richardson's Message Relay) that leases a partition instead of claiming
-documents: each batch is one find, one pipeline to the broker and one update. At least once: what
-dies between publishing and pulling is published again, with the same id and sequence number.
+documents: each batch is one request to read it, one pipeline to the broker and one update; while
+one is taken out of its documents, the next is read and published. At least once: what dies between
+publishing and pulling is published again, with the same id and sequence number.
 """
 
 import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import cache
 from typing import TypeVar
 
@@ -20,7 +23,7 @@ from outbox.conf import conf
 from outbox.document import Document, relaying
 from outbox.errors import BrokerUnavailable, StoreUnavailable
 from outbox.lease import Lease
-from outbox.publishers.base import Publisher
+from outbox.publishers.base import Outcome, Publisher
 from outbox.telemetry import telemetry
 
 T = TypeVar("T")
@@ -66,7 +69,7 @@ class Relay:
         telemetry.alive("relay")
         self._refuse_to_disturb()
         with connections.store_errors():
-            partitions = list(self._due_partitions())
+            partitions = list(self.due_partitions())
         # Relays that start at the same moment shouldn't queue up at the same partition.
         random.shuffle(partitions)
         return _each(partitions, lambda partition: self._sweep(partition, ends))
@@ -89,47 +92,83 @@ class Relay:
                 if not mine.acquire():
                     break
                 try:
-                    published += self._drain(partition, mine, ends)
+                    published += self.drain(partition, mine, ends)
                 finally:
                     mine.release()
                 # Once more, now that others can have the lease: a commit may have been announced
                 # after the last find to a relay that was turned away at the lease.
-                if self._find_due(partition) is None:
+                if not self.is_due(partition):
                     break
         return published
 
-    def _drain(self, partition: int, mine: Lease, ends: float) -> int:
-        published = 0
-        while time.monotonic() < ends:
-            found = batch.read(self._documents, partition)
-            # A relay that was paused since the find must not publish what is another's by now.
-            if not mine.keep():
-                break
-            if found.groups:
-                published += self._publish(found)
-            batch.put_off_blocked(self._documents, found)
-            if not found.full:
-                break
-        return published
+    def drain(self, partition: int, mine: Lease, ends: float) -> int:
+        """Publish what is due in a partition whose lease is `mine`; the number published.
 
-    def _publish(self, found: batch.Batch) -> int:
-        self._breaker.let_one_try()
+        Ends when nothing is left, soon after the monotonic clock says `ends`, or when the lease is
+        not surely ours any more. Raises `BrokerUnavailable` and what pymongo raises.
+        """
+        published, more = 0, True
         try:
-            outcomes = self._publisher.publish(found.groups)
-            published = batch.settle(self._documents, found, outcomes)
+            # At most one batch at a time is settled behind the one that is read and published.
+            with ThreadPoolExecutor(1, "outbox-settle") as behind:
+                while more and time.monotonic() < ends:
+                    number, more = self._drain_once(partition, mine, ends, behind)
+                    published += number
         except BrokerUnavailable as error:
             self._breaker.failed(error)
             raise
+        return published
+
+    def _drain_once(
+        self, partition: int, mine: Lease, ends: float, behind: ThreadPoolExecutor
+    ) -> tuple[int, bool]:
+        """Publish what one find finds; how many, and whether there may be more for another."""
+        published, more = 0, False
+        settling: Future[int] | None = None
+        with closing(batch.read(self._documents, partition)) as batches:
+            for found in batches:
+                # A relay that was paused since it read must not publish what is another's by now.
+                if not mine.keep():
+                    break
+                outcomes = self._publish(found)
+                if settling is not None:
+                    published, settling = published + self._worked(settling.result()), None
+                # Dying here: both batches are published again; no document is in both.
+                if found.goes_on and not connections.is_in_process():  # mongomock is no threads'
+                    settling = behind.submit(batch.settle, self._documents, found, outcomes)
+                else:
+                    published += self._worked(batch.settle(self._documents, found, outcomes))
+                more = found.full
+                if time.monotonic() >= ends:
+                    break
+        if settling is not None:
+            published += self._worked(settling.result())
+        return published, more
+
+    def _publish(self, found: batch.Batch) -> list[Outcome]:
+        if not found.groups:
+            return []
+        self._breaker.let_one_try()
+        return self._publisher.publish(found.groups)
+
+    def _worked(self, published: int) -> int:
         if not self._breaker.is_closed:
             self._breaker.succeeded()
         return published
 
-    def _due_partitions(self) -> Iterator[int]:
-        """The partitions with something due: one seek in the index for each, and one more."""
+    def due_partitions(self) -> Iterator[int]:
+        """The partitions with something due: one seek in the index for each, and one more.
+
+        Raises what pymongo raises.
+        """
         passed: list[int] = []
         while (found := self._find_due(passing=passed)) is not None:
             passed.append(relaying.partition(found))
             yield passed[-1]
+
+    def is_due(self, partition: int) -> bool:
+        """Whether something is due in a partition. Raises what pymongo raises."""
+        return self._find_due(partition) is not None
 
     def _find_due(
         self, partition: int | None = None, passing: list[int] | None = None

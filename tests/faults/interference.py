@@ -55,6 +55,22 @@ def after(owner, name, action, call=1, counts=lambda result: True):
     setattr(owner, name, interfered)
 
 
+def yielding(owner, name, action, call=1, counts=lambda one: True):
+    """Have `action` called when the generator has the so-manieth thing to yield that counts."""
+    original, calls = getattr(owner, name), []
+
+    @wraps(original)
+    def interfered(*args, **kwargs):
+        for one in original(*args, **kwargs):
+            if counts(one):
+                calls.append(name)
+                if len(calls) == call:
+                    action()
+            yield one
+
+    setattr(owner, name, interfered)
+
+
 def sending(text, share, action, call=1):
     """Have `action` called when that share of the so-manieth request with `text` has been sent."""
     original, calls = socket.socket.sendall, []
@@ -74,7 +90,7 @@ def sending(text, share, action, call=1):
 
 #: The relay's crash windows. Only a batch that holds something counts.
 RELAY = {
-    "after find": lambda *args: after(batch, "read", *args, lambda found: any(found.groups)),
+    "after find": lambda *args: yielding(batch, "read", *args, lambda found: any(found.groups)),
     "before publish": lambda *args: before(RedisStreamPublisher, "publish", *args),
     "half of the batch sent to Redis": lambda *args: sending(b"eventId", 0.5, *args),
     "all of the batch sent to Redis": lambda *args: sending(b"eventId", 1.0, *args),

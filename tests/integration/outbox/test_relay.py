@@ -14,11 +14,12 @@ from outbox import batch, clock, dispatched, document, signals
 from outbox.context import MessageContext
 from outbox.document import relaying, saving
 from outbox.envelope import to_json
-from outbox.errors import BrokerUnavailable, MissingIndex
+from outbox.errors import BrokerUnavailable, MissingIndex, StoreUnavailable
 from outbox.lease import Lease
 from outbox.publishers import idempotence
 from outbox.publishers.base import Outcome
 from outbox.publishers.memory import InMemoryPublisher
+from outbox.publishers.redis import RedisStreamPublisher
 from outbox.relay import Relay, sweep_all
 from tests import notes
 from tests.notes import Note
@@ -44,12 +45,13 @@ def rewrite(repository, id):
     repository.save(note)
 
 
-def fill(repository, mongo, count):
-    """Store many new notes at a time."""
+def fill(repository, mongo, count, each=1):
+    """Store many new notes at a time, written to so often."""
     rows = []
     for i in range(count):
         note = Note(f"n{i}")
-        note.write("hello")
+        for _ in range(each):
+            note.write("hello")
         messages = repository.mapping.map(note.collect_events(), note)
         fields = repository.to_document(note)
         new, _ = saving.insert(note.id, fields, messages, clock.now(mongo), MessageContext())
@@ -291,14 +293,14 @@ def test_a_failing_collection_or_partition_does_not_keep_the_others_waiting(
 ):
     mongo["without_index"].insert_one({})
     write(repository, "a", "b")
-    drain = Relay._drain
+    drain = Relay.drain
 
     def failing(self, partition, lease, ends):
         if partition == saving.partition_of("a"):
             raise ZeroDivisionError
         return drain(self, partition, lease, ends)
 
-    monkeypatch.setattr(Relay, "_drain", failing)
+    monkeypatch.setattr(Relay, "drain", failing)
     with pytest.raises(MissingIndex):
         sweep_all([Relay("without_index"), relay])
     assert published(publisher) == [("b", 1)]
@@ -420,8 +422,8 @@ def test_500_refused_documents_take_one_request_more(
     commands.clear()
     assert Relay("notes", publisher=publisher).sweep_partition(0) == 500
     asked = [command for command, _ in commands.on("notes", dispatched.COLLECTION)]
-    # The last three: the next batch is empty, and so is the look after the lease is released.
-    assert asked == ["find", "insert", "update", "update", "find", "find"]
+    # The last: nothing is due any more after the lease is released.
+    assert asked == ["find", "insert", "update", "update", "find"]
     # And it is told in two lines.
     told = [r for r in caplog.records if r.name == "outbox.batch" and r.levelname == "WARNING"]
     assert len(told) == 2
@@ -483,10 +485,10 @@ def test_a_relay_that_slept_past_its_lease_publishes_nothing(
     heir = Lease(mongo, f"relay:notes:{saving.partition_of('a')}", 5)
 
     def slow(documents, partition):
-        found = read(documents, partition)
-        time.sleep(0.3)
-        assert heir.acquire()
-        return found
+        for found in read(documents, partition):
+            time.sleep(0.3)
+            assert heir.acquire()
+            yield found
 
     monkeypatch.setattr(batch, "read", slow)
     assert relay.sweep() == 0
@@ -539,9 +541,67 @@ def test_a_batch_of_500_takes_three_requests_beside_the_lease(
     assert relay.sweep_partition(0) == 1000
     in_batch = commands.on("notes", "outbox_dispatched")
     assert in_batch[:3] == [("find", "notes"), ("insert", "outbox_dispatched"), ("update", "notes")]
-    # A full batch is followed by a find that finds nothing, and by the look once more.
-    assert in_batch[3:] == [("find", "notes")] * 2
+    # And the look once more.
+    assert in_batch[3:] == [("find", "notes")]
+    assert sum(one.command_name == "getMore" for one in commands.events) <= 1
     assert commands.on("outbox_leases") == [("update", "outbox_leases")] * 2
+
+
+def test_what_is_read_ahead_of_a_batch_being_settled_is_published_once_and_in_order(
+    mongo, repository, redis, settings
+):
+    settings.OUTBOX_PARTITIONS, settings.OUTBOX_BATCH = 1, 20
+    fill(repository, mongo, 450, each=2)
+    settling, together = threading.Lock(), []
+    settle, publish = batch.settle, RedisStreamPublisher.publish
+
+    def slow(*args):
+        with settling:
+            time.sleep(0.005)
+            return settle(*args)
+
+    def watched(*args):
+        together.append(settling.locked())
+        return publish(*args)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(batch, "settle", slow)
+        patched.setattr(RedisStreamPublisher, "publish", watched)
+        assert Relay("notes").sweep() == 1800
+    assert any(together)  # it is done at the same time
+    assert pending(mongo) == []
+    for topic in ("notes", "notes-internal"):
+        texts = [json.loads(fields[b"event"]) for _, fields in redis.xrange(topic)]
+        assert len({one["eventId"] for one in texts}) == len(texts) == 900
+        numbers = defaultdict(list)
+        for one in texts:
+            numbers[one["aggregateId"]].append(one["sequenceNumber"])
+        assert set(map(tuple, numbers.values())) == {(1, 2)}
+
+
+def test_a_batch_that_cannot_be_settled_behind_ends_the_sweep_and_is_published_again(
+    mongo, repository, redis, settings, monkeypatch
+):
+    settings.OUTBOX_PARTITIONS, settings.OUTBOX_BATCH = 1, 20
+    fill(repository, mongo, 100)
+    pull, failing = batch._pull, [True]
+
+    def once(*args):
+        if failing:
+            failing.clear()
+            raise AutoReconnect("the connection was cut")
+        return pull(*args)
+
+    monkeypatch.setattr(batch, "_pull", once)
+    with pytest.raises(StoreUnavailable):
+        Relay("notes").sweep()
+    assert pending(mongo) != []
+    Relay("notes").sweep()
+    assert pending(mongo) == []
+    texts = [json.loads(fields[b"event"]) for _, fields in redis.xrange("notes")]
+    first = list(dict.fromkeys((one["aggregateId"], one["sequenceNumber"]) for one in texts))
+    assert len(first) == 100
+    assert len({one["eventId"] for one in texts}) == 100
 
 
 def test_an_idle_sweep_is_one_request(relay, commands):

@@ -1,0 +1,58 @@
+"""Relay messages as they are committed: the relay as a process of its own, without Celery."""
+
+import os
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from outbox.discovery import relays
+from outbox.management.base import OutboxCommand
+from outbox.relays import Relays
+
+
+class Command(OutboxCommand):
+    help = (
+        "Publish messages as they are committed, woken by MongoDB's change stream, until SIGTERM "
+        "or SIGINT. Any number may run, beside Celery's sweep too: one works on a partition."
+    )
+    examples = ("outbox_relay", "outbox_relay --threads 4")
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--threads",
+            type=int,
+            default=2,
+            metavar="N",
+            help="partitions to work on at the same time (2); for more than one processor's worth, "
+            "run the command several times",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["threads"] < 1:
+            raise CommandError("--threads must be 1 or more.")
+        stopped = threading.Event()
+        # Before the threads: whoever starts this may be done with it at once.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: _stop(stopped, number))
+        found = relays()
+        if not found:
+            raise CommandError(
+                "No app declares a repository: add `repositories` to a messaging.py."
+            )
+        running = Relays(found, options["threads"])
+        self.stdout.write(f"Relaying {', '.join(one.collection for one in found)}.")
+        running.start()
+        while not stopped.wait(1.0):
+            pass
+        self.stdout.write("Stopping.")
+        if not running.stop():
+            raise CommandError("A batch was still busy; what of it is pending is published again.")
+        self.stdout.write(f"{running.published} published.")
+
+
+def _stop(stopped: threading.Event, number: int) -> None:
+    if stopped.is_set() and number == signal.SIGINT:
+        os._exit(130)  # told for the second time; what is in hand is published again
+    stopped.set()

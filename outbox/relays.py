@@ -1,0 +1,207 @@
+"""The relays of one process that runs for long: woken by each commit, with sweeps as a safety net.
+
+A thread watches the change stream, one sweeps once a second, and some relay; where there is no
+change stream, or while there is none, the sweeps come more often. The leases are those of the sweep
+on Celery beat: any number of both may run side by side.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
+from typing import NamedTuple
+
+from pymongo.errors import PyMongoError
+
+from outbox import change_stream, connections, outages
+from outbox.change_stream import NoChangeStream
+from outbox.due import Due
+from outbox.errors import BrokerUnavailable, MissingIndex, StoreUnavailable
+from outbox.lease import Lease
+from outbox.relay import Relay, lease
+from outbox.telemetry import telemetry
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two sweeps while the change stream tells of commits.
+SWEEP_EVERY = 1.0
+#: And at least and at most while it doesn't: at once after something was found, then less and less.
+POLL_MIN, POLL_MAX = 0.01, 0.5
+#: Seconds that a partition is drained for before another has its turn.
+SLICE = 1.0
+#: Seconds that a lease is kept for the next message.
+KEEP = 3.0
+#: Seconds until a change stream that broke off is tried again.
+WATCH_AGAIN = 1.0
+
+
+class Place(NamedTuple):
+    """A partition of a collection."""
+
+    collection: str
+    partition: int
+
+
+class Held(NamedTuple):
+    """A lease that is kept, and when it was needed last."""
+
+    lease: Lease
+    used: float
+
+
+class Relays:
+    """Publishes what is due, until it is stopped. Any number of processes may do so.
+
+    A lease is kept for some seconds after the last message, so that the next is published without
+    asking for it; a process with more to do than threads to do it gives each back at once, so that
+    others can help.
+    """
+
+    def __init__(self, relays: Sequence[Relay], threads: int = 2) -> None:
+        self._relays = {relay.collection: relay for relay in relays}
+        self._due: Due[Place] = Due()
+        self._held: dict[Place, Held] = {}
+        self._stopped, self._is_watching = Event(), Event()
+        self._poll = POLL_MIN
+        self.published = 0
+        named: list[tuple[str, Callable[[], None]]] = [
+            ("watch", self._watch),
+            ("sweep", self._sweep),
+            *((f"relay {number}", self._relay) for number in range(1, threads + 1)),
+        ]
+        # Daemons: a thread that hangs doesn't keep the process from ending, in the end.
+        self._threads = [Thread(target=run, name=name, daemon=True) for name, run in named]
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether a change stream tells of each commit; otherwise it is polled."""
+        return self._is_watching.is_set()
+
+    def start(self) -> None:
+        logger.info("Relays start: %s", ", ".join(self._relays), extra={"action": "relay"})
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, within: float = 10.0) -> bool:
+        """Let each finish its batch, and give the leases back; whether all did in time."""
+        self._stopped.set()
+        self._due.close()
+        deadline = time.monotonic() + within
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if busy := [thread.name for thread in self._threads if thread.is_alive()]:
+            # Their leases run out by themselves.
+            logger.error("Still busy: %s", ", ".join(busy), extra={"action": "relay"})
+            return False
+        with suppress(StoreUnavailable), connections.store_errors():
+            for held in self._held.values():
+                held.lease.release()
+        self._held.clear()
+        logger.info("Relays have stopped.", extra={"action": "relay"})
+        return True
+
+    # What is due.
+
+    def _watch(self) -> None:
+        """Take each commit as a wake; while there is no change stream, the sweeps do instead."""
+        while not self._stopped.is_set():
+            try:
+                for commit in change_stream.commits(list(self._relays), self._stopped):
+                    if not self.is_watching:
+                        # What was committed before the stream was open is found by a sweep.
+                        self._is_watching.set()
+                        self._sweep_once()
+                        logger.info("Woken by the change stream.", extra={"action": "relay"})
+                    if commit is not None:
+                        self._due.add([Place(*commit)])
+            except NoChangeStream as error:
+                logger.warning("MongoDB is polled: %s", error, extra={"action": "relay"})
+                return
+            except (PyMongoError, StoreUnavailable) as error:
+                if self.is_watching:
+                    reason = str(error).partition(", Timeout: ")[0]
+                    logger.warning(
+                        "The change stream broke off, MongoDB is polled meanwhile: %s",
+                        reason,
+                        extra={"action": "relay"},
+                    )
+                self._is_watching.clear()
+                self._stopped.wait(WATCH_AGAIN)
+
+    def _sweep(self) -> None:
+        """Look for what is due once a second; more often while nobody tells of it."""
+        while not self._stopped.wait(SWEEP_EVERY if self.is_watching else self._poll):
+            found = self._sweep_once()
+            self._poll = POLL_MIN if found else min(POLL_MAX, 2 * self._poll)
+
+    def _sweep_once(self) -> int:
+        telemetry.alive("relay")
+        found: list[Place] = []
+        for collection, relay in self._relays.items():
+            if relay.rests_for:
+                continue
+            with _reported(collection), connections.store_errors():
+                found += (Place(collection, number) for number in relay.due_partitions())
+        # Processes that start at the same moment shouldn't queue up at the same partition.
+        random.shuffle(found)
+        self._due.add(found)
+        # And those whose lease is kept: it is renewed or given back.
+        self._due.add(list(self._held))
+        return len(found)
+
+    # What is done about it.
+
+    def _relay(self) -> None:
+        while (place := self._due.take()) is not None:
+            try:
+                with _reported(str(place)), connections.store_errors():
+                    self._drain(place)
+            finally:
+                self._due.done(place)
+
+    def _drain(self, place: Place) -> None:
+        relay = self._relays[place.collection]
+        if relay.rests_for:
+            return  # a sweep comes when it is over
+        held = self._held.pop(place, None)
+        if held is None or not held.lease.keep():
+            held = Held(lease(*place), time.monotonic())
+            if not held.lease.acquire():
+                return  # its holder finds what is due, or a sweep does
+        keep = False
+        try:
+            ends = time.monotonic() + SLICE
+            published = relay.drain(place.partition, held.lease, ends)
+            self.published += published
+            now = time.monotonic()
+            used = now if published else held.used
+            keep = now < ends and now < used + KEEP and not self._due
+            if keep:
+                self._held[place] = Held(held.lease, used)
+        finally:
+            if not keep:
+                held.lease.release()
+        # Once more, now that others can have the lease: a commit may have been announced after the
+        # last find to a relay that was turned away at the lease.
+        if not keep and relay.is_due(place.partition):
+            self._due.add([place])
+
+
+@contextmanager
+def _reported(what: str) -> Iterator[None]:
+    """Tell of what goes wrong, and go on: all stays pending, and a sweep comes soon."""
+    try:
+        yield
+    except BrokerUnavailable:
+        pass  # the relays' circuit breaker tells of it
+    except StoreUnavailable as error:
+        outages.relays.began(error)
+    except MissingIndex as error:
+        logger.error("%s: %s", what, error, extra={"action": "relay"})
+    except Exception:
+        # Any exception: what is wrong in one partition or collection is not the others' fault.
+        logger.exception("Relaying %s failed.", what, extra={"action": "relay"})
+    else:
+        outages.relays.ended()
