@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import django
-from django.conf import settings
 
 from config import embedded
 
@@ -23,7 +22,7 @@ def main():
     parser.add_argument("--json", type=Path, help="write the results to this file too")
     options = parser.parse_args()
     with servers() as variables:
-        settings.configure(INSTALLED_APPS=["outbox"], USE_TZ=True, OUTBOX_WAKE=None, **variables)
+        os.environ |= variables | {"DJANGO_SETTINGS_MODULE": "benchmarks.project"}
         django.setup()
         results = list(run(options.full))
         from benchmarks import report

@@ -5,7 +5,7 @@ import time
 import uuid
 from contextlib import contextmanager
 
-from outbox import Aggregate, DomainEvent, IntegrationEvent, clock, connections
+from outbox import Aggregate, Command, DomainEvent, IntegrationEvent, clock, connections
 from outbox.context import MessageContext
 from outbox.document import saving
 from outbox.indexes import ensure_indexes
@@ -47,6 +47,18 @@ class Orders(DocumentRepository[Order]):
 orders = Orders(
     EventMapping({Changed: to("orders", lambda event, order: OrderChanged(note=event.note))})
 )
+
+
+class ChangeOrder(Command, name="ChangeOrder"):
+    order_id: str
+    status: str
+
+
+def change_order(command):
+    order = orders.get(command.order_id)
+    order.change(command.status)
+    orders.save(order)
+    return order
 
 
 def clear():

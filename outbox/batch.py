@@ -6,7 +6,7 @@ Three requests to MongoDB, whatever it holds: one to read, one insert into the a
 import logging
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -64,6 +64,15 @@ class Batch:
     #: Whether there may be more for another find.
     full: bool = False
 
+    def add(self, stored: Document, group: list[Envelope], flaw: PublishError | None) -> None:
+        """A document, and what may be published of it."""
+        if group or flaw:
+            self.documents.append(stored)
+            self.groups.append(group)
+            self.flaws.append(flaw)
+        else:
+            self.blocked.append(stored)
+
 
 def horizon(documents: Collection[Document]) -> datetime:
     """The time up to which a message counts as due."""
@@ -98,17 +107,24 @@ def read(documents: Collection[Document], partition: int) -> Generator[Batch]:
                 batch, messages, size = Batch(clock.now(documents.database)), 0, 0
             found += 1
             group, flaw = relaying.due_envelopes(stored, now)
-            if group or flaw:
-                batch.documents.append(stored)
-                batch.groups.append(group)
-                batch.flaws.append(flaw)
-                messages += len(group)
-                size += sum(len(envelope.payload) for envelope in group)
-            else:
-                batch.blocked.append(stored)
+            batch.add(stored, group, flaw)
+            messages += len(group)
+            size += sum(len(envelope.payload) for envelope in group)
     if found:
         batch.full = found == limit
         yield batch
+
+
+def of(documents: Collection[Document], stored: Sequence[Document]) -> Batch:
+    """The batch of what is due in documents that are known already, as `read` would have read them.
+
+    Each holds all that waits in it, and is there once.
+    """
+    batch = Batch(clock.now(documents.database))
+    for one in stored:
+        group, flaw = relaying.due_envelopes(one, batch.began + CLOCK_TOLERANCE)
+        batch.add(one, group, flaw)
+    return batch
 
 
 def _put_off_blocked(documents: Collection[Document], batch: Batch) -> None:

@@ -1,45 +1,60 @@
-"""What is due for the threads of one process: each thing once, and with one thread at a time."""
+"""What is due, for the threads of one process: each place is with one thread at a time."""
 
-from collections.abc import Iterable
 from threading import Condition
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
+#: Things that are noted of a place before it has to be looked at instead.
+MOST = 500
+
+
+class Look(NamedTuple):
+    """What is known of a place that is due: these `things`, and if more may be there."""
+
+    things: tuple[Any, ...] = ()
+    for_more: bool = False
+
 
 class Due(Generic[T]):
-    """Given out in the order in which it was added.
+    """Places are given out in the order in which they became due.
 
-    What is added while a thread has it is given out again once that thread is done with it.
+    What becomes due while a thread is there is given out once that thread is done.
     """
 
     def __init__(self) -> None:
         self._changed = Condition()
-        self._waiting: dict[T, None] = {}
+        self._waiting: dict[T, tuple[list[Any], bool]] = {}
         self._taken: set[T] = set()
+        self._idle = 0
         self._closed = False
 
-    def add(self, things: Iterable[T]) -> None:
+    def add(self, place: T, *things: Any, look: bool = False) -> None:
+        """Note these things of a place, or that it is to be looked for more there."""
         with self._changed:
-            self._waiting.update(dict.fromkeys(things))
-            self._changed.notify_all()
+            noted, for_more = self._waiting.get(place, ([], False))
+            noted.extend(things)
+            self._waiting[place] = (noted[:MOST], for_more or look or len(noted) > MOST)
+            self._changed.notify()
 
-    def take(self) -> T | None:
-        """The next that no thread has; waits for it. None once it is closed."""
+    def take(self) -> tuple[T, Look] | None:
+        """The next place where no thread is, and what is due there; waits. None once closed."""
         with self._changed:
             while not self._closed:
-                for thing in self._waiting:
-                    if thing not in self._taken:
-                        del self._waiting[thing]
-                        self._taken.add(thing)
-                        return thing
+                for place in self._waiting:
+                    if place not in self._taken:
+                        things, for_more = self._waiting.pop(place)
+                        self._taken.add(place)
+                        return place, Look(tuple(things), for_more)
+                self._idle += 1
                 self._changed.wait()
+                self._idle -= 1
         return None
 
-    def done(self, thing: T) -> None:
+    def done(self, place: T) -> None:
         """The thread that has taken it is done with it."""
         with self._changed:
-            self._taken.discard(thing)
+            self._taken.discard(place)
             self._changed.notify()
 
     def close(self) -> None:
@@ -48,6 +63,9 @@ class Due(Generic[T]):
             self._closed = True
             self._changed.notify_all()
 
-    def __len__(self) -> int:
-        """How many wait."""
-        return len(self._waiting)
+    @property
+    def is_behind(self) -> bool:
+        """Whether more is due than there are threads that wait for it."""
+        with self._changed:
+            due = sum(1 for noted, for_more in self._waiting.values() if noted or for_more)
+            return due > self._idle

@@ -9,9 +9,9 @@ publishing and pulling is published again, with the same id and sequence number.
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import TypeVar
 
@@ -108,16 +108,23 @@ class Relay:
         not surely ours any more. Raises `BrokerUnavailable` and what pymongo raises.
         """
         published, more = 0, True
-        try:
-            # At most one batch at a time is settled behind the one that is read and published.
-            with ThreadPoolExecutor(1, "outbox-settle") as behind:
-                while more and time.monotonic() < ends:
-                    number, more = self._drain_once(partition, mine, ends, behind)
-                    published += number
-        except BrokerUnavailable as error:
-            self._breaker.failed(error)
-            raise
+        # At most one batch at a time is settled behind the one that is read and published.
+        with self._failures(), ThreadPoolExecutor(1, "outbox-settle") as behind:
+            while more and time.monotonic() < ends:
+                number, more = self._drain_once(partition, mine, ends, behind)
+                published += number
         return published
+
+    def publish(self, stored: Sequence[Document]) -> int:
+        """Publish what is due in documents of one's own partitions that are known already.
+
+        Each is as `outbox.document.relaying.committed` gives it, and there once. Otherwise as
+        `drain`.
+        """
+        found = batch.of(self._documents, stored)
+        with self._failures():
+            outcomes = self._publish(found)
+            return self._worked(batch.settle(self._documents, found, outcomes))
 
     def _drain_once(
         self, partition: int, mine: Lease, ends: float, behind: ThreadPoolExecutor
@@ -150,6 +157,14 @@ class Relay:
             return []
         self._breaker.let_one_try()
         return self._publisher.publish(found.groups)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokerUnavailable as error:
+            self._breaker.failed(error)
+            raise
 
     def _worked(self, published: int) -> int:
         if not self._breaker.is_closed:

@@ -1,8 +1,9 @@
 """The relays of one process that runs for long: woken by each commit, with sweeps as a safety net.
 
 A thread watches the change stream, one sweeps once a second, and some relay; where there is no
-change stream, or while there is none, the sweeps come more often. The leases are those of the sweep
-on Celery beat: any number of both may run side by side.
+change stream, or while there is none, the sweeps come more often. What the stream tells of is
+published from what it tells, without a query, if it is sure that nobody else has published it. The
+leases are those of the sweep on Celery beat: any number of both may run side by side.
 """
 
 import logging
@@ -10,14 +11,18 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from threading import Event, Thread
 from typing import NamedTuple
 
 from pymongo.errors import PyMongoError
 
-from outbox import change_stream, connections, outages
-from outbox.change_stream import NoChangeStream
-from outbox.due import Due
+from outbox import change_stream, clock, connections, outages, signals
+from outbox.batch import CLOCK_TOLERANCE
+from outbox.change_stream import Commit, NoChangeStream
+from outbox.document import Document, relaying
+from outbox.due import Due, Look
+from outbox.envelope import Envelope
 from outbox.errors import BrokerUnavailable, MissingIndex, StoreUnavailable
 from outbox.lease import Lease
 from outbox.relay import Relay, lease
@@ -33,6 +38,8 @@ POLL_MIN, POLL_MAX = 0.01, 0.5
 SLICE = 1.0
 #: Seconds that a lease is kept for the next message.
 KEEP = 3.0
+#: Messages that are remembered as published: more than the change stream is ever behind by.
+LATELY = 20_000
 #: Seconds until a change stream that broke off is tried again.
 WATCH_AGAIN = 1.0
 
@@ -45,9 +52,10 @@ class Place(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A lease that is kept, and when it was needed last."""
+    """A lease that is kept: since when, by the server's clock, and when it was needed last."""
 
     lease: Lease
+    since: datetime
     used: float
 
 
@@ -65,6 +73,7 @@ class Relays:
         self._held: dict[Place, Held] = {}
         self._stopped, self._is_watching = Event(), Event()
         self._poll = POLL_MIN
+        self._lately: dict[str, None] = {}
         self.published = 0
         named: list[tuple[str, Callable[[], None]]] = [
             ("watch", self._watch),
@@ -81,6 +90,7 @@ class Relays:
 
     def start(self) -> None:
         logger.info("Relays start: %s", ", ".join(self._relays), extra={"action": "relay"})
+        signals.messages_published.connect(self._remember)
         for thread in self._threads:
             thread.start()
 
@@ -99,6 +109,7 @@ class Relays:
             for held in self._held.values():
                 held.lease.release()
         self._held.clear()
+        signals.messages_published.disconnect(self._remember)
         logger.info("Relays have stopped.", extra={"action": "relay"})
         return True
 
@@ -115,7 +126,7 @@ class Relays:
                         self._sweep_once()
                         logger.info("Woken by the change stream.", extra={"action": "relay"})
                     if commit is not None:
-                        self._due.add([Place(*commit)])
+                        self._note(commit)
             except NoChangeStream as error:
                 logger.warning("MongoDB is polled: %s", error, extra={"action": "relay"})
                 return
@@ -129,6 +140,13 @@ class Relays:
                     )
                 self._is_watching.clear()
                 self._stopped.wait(WATCH_AGAIN)
+
+    def _note(self, commit: Commit) -> None:
+        place = Place(commit.collection, commit.partition)
+        if commit.document is None:
+            self._due.add(place, look=True)
+        elif relaying.pending(commit.document):
+            self._due.add(place, commit.document)
 
     def _sweep(self) -> None:
         """Look for what is due once a second; more often while nobody tells of it."""
@@ -146,47 +164,84 @@ class Relays:
                 found += (Place(collection, number) for number in relay.due_partitions())
         # Processes that start at the same moment shouldn't queue up at the same partition.
         random.shuffle(found)
-        self._due.add(found)
-        # And those whose lease is kept: it is renewed or given back.
-        self._due.add(list(self._held))
+        for place in found:
+            self._due.add(place, look=True)
+        for place in list(self._held):
+            self._due.add(place)  # its lease is renewed, or given back
         return len(found)
 
     # What is done about it.
 
     def _relay(self) -> None:
-        while (place := self._due.take()) is not None:
+        while (taken := self._due.take()) is not None:
+            place, look = taken
             try:
                 with _reported(str(place)), connections.store_errors():
-                    self._drain(place)
+                    self._publish(place, look)
             finally:
                 self._due.done(place)
 
-    def _drain(self, place: Place) -> None:
+    def _publish(self, place: Place, look: Look) -> None:
         relay = self._relays[place.collection]
         if relay.rests_for:
             return  # a sweep comes when it is over
         held = self._held.pop(place, None)
+        if held is None and not (look.things or look.for_more):
+            return
         if held is None or not held.lease.keep():
-            held = Held(lease(*place), time.monotonic())
-            if not held.lease.acquire():
+            if held is not None:
+                held.lease.release()  # somebody has claimed it, and waits
+            held = self._acquired(place)
+            if held is None:
                 return  # its holder finds what is due, or a sweep does
-        keep = False
+            look = look._replace(for_more=True)
+        ends, keep = time.monotonic() + SLICE, False
         try:
-            ends = time.monotonic() + SLICE
-            published = relay.drain(place.partition, held.lease, ends)
-            self.published += published
+            if look.for_more or not self._are_new(look.things, held):
+                published = relay.drain(place.partition, held.lease, ends)
+            else:
+                published = relay.publish(look.things) if look.things else 0
             now = time.monotonic()
-            used = now if published else held.used
-            keep = now < ends and now < used + KEEP and not self._due
+            if published:
+                self.published += published
+                held = held._replace(used=now)
+            keep = now < ends and now < held.used + KEEP and not self._due.is_behind
             if keep:
-                self._held[place] = Held(held.lease, used)
+                self._held[place] = held
         finally:
             if not keep:
                 held.lease.release()
         # Once more, now that others can have the lease: a commit may have been announced after the
         # last find to a relay that was turned away at the lease.
         if not keep and relay.is_due(place.partition):
-            self._due.add([place])
+            self._due.add(place, look=True)
+
+    def _acquired(self, place: Place) -> Held | None:
+        mine = lease(*place)
+        if not mine.acquire():
+            return None
+        return Held(mine, clock.now(connections.database()), time.monotonic())
+
+    def _are_new(self, documents: Sequence[Document], held: Held) -> bool:
+        """Whether nobody has published anything of these documents, and each is there once.
+
+        What was committed before the lease was taken, another may have; what since, this process.
+        """
+        oldest = held.since + CLOCK_TOLERANCE
+        return len({one["_id"] for one in documents}) == len(documents) and all(
+            isinstance(due_at := entry.get("due_at"), datetime)
+            and due_at > oldest
+            and entry.get("event_id") not in self._lately
+            for one in documents
+            for entry in relaying.pending(one)
+        )
+
+    def _remember(self, messages: Sequence[Envelope], **kwargs: object) -> None:
+        """The change stream may be about to tell of what was found without it."""
+        self._lately.update(dict.fromkeys(message.event_id for message in messages))
+        while len(self._lately) > LATELY:
+            with suppress(KeyError, RuntimeError):  # another thread does the same
+                del self._lately[next(iter(self._lately))]
 
 
 @contextmanager

@@ -27,6 +27,36 @@ FAILED = {"outbox.partition": 1} | {
 }
 
 
+#: The changes that bring messages, of a change stream: a save sets the version, and what relays do
+#: to a document doesn't. And what is to be known of each.
+COMMITS: Document = {
+    "$or": [
+        {"operationType": "insert"},
+        {
+            "operationType": "update",
+            "updateDescription.updatedFields.version": {"$exists": True},
+        },
+    ]
+}
+COMMITTED = {"ns.coll": 1, "documentKey._id": 1, "fullDocument.outbox.pending": 1}
+COMMITTED |= {"updateDescription.updatedFields": 1}
+
+
+def committed(change: Document) -> Document | None:
+    """What `DUE` would have read of the document right after a commit of `COMMITS`.
+
+    None if messages were waiting in it before, which the change doesn't tell of.
+    """
+    if "fullDocument" in change:
+        pending = change["fullDocument"].get("outbox", {}).get("pending", [])
+    else:
+        # The field as a whole only if it was empty before; else what was added to it.
+        pending = change["updateDescription"]["updatedFields"].get("outbox.pending")
+    if not isinstance(pending, list):
+        return None
+    return {"_id": change["documentKey"]["_id"], "outbox": {"pending": pending}}
+
+
 def partition(document: Document) -> int:
     """The partition that a document says it is in."""
     found: int = document["outbox"]["partition"]

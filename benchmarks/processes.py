@@ -1,0 +1,54 @@
+"""Relays as processes of their own, as they run in production."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+RELAY = ("django", "outbox_relay")
+CELERY = ("celery", "-A", "benchmarks.celery", "worker", "-l", "warning", "-c", "1")
+CELERY += ("--without-gossip", "--without-mingle", "--without-heartbeat")
+
+
+@contextmanager
+def process(*words, cwd=None):
+    """`python -m words…`, stopped at the end; what it says is shown if it fails."""
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(
+            [sys.executable, "-m", *words],
+            stdout=said,
+            stderr=said,
+            env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+            cwd=cwd,
+        )
+        try:
+            yield child
+        finally:
+            child.send_signal(signal.SIGTERM)
+            try:
+                status = child.wait(20)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                status = child.wait()
+            if status:
+                said.seek(0)
+                print(f"{' '.join(words)} ended with {status}:\n{said.read().decode()}")
+
+
+@contextmanager
+def relay():
+    """`manage.py outbox_relay`."""
+    with process(*RELAY) as child:
+        yield child
+
+
+@contextmanager
+def celery(*more):
+    """A Celery worker; with beat if it is asked for (`-B`)."""
+    with tempfile.TemporaryDirectory() as folder:
+        beat = ("-s", f"{folder}/beat") if "-B" in more else ()
+        with process(*CELERY, *more, *beat) as child:
+            yield child
