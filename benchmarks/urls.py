@@ -21,4 +21,7 @@ def write(request, order_id, status):
     return JsonResponse({"id": order_id, "status": status})
 
 
-urlpatterns = [path("command/<order_id>/<status>/", command), path("write/<order_id>/<status>/", write)]
+urlpatterns = [
+    path("command/<order_id>/<status>/", command),
+    path("write/<order_id>/<status>/", write),
+]

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from functools import cache
 from typing import TypeVar
 
+from pymongo import WriteConcern
 from pymongo.collection import Collection
 
 from outbox import batch, connections, publishers
@@ -34,9 +35,14 @@ REST = 1.0
 
 
 def lease(collection: str, partition: int) -> Lease:
-    """The lease that a relay works on this partition by."""
-    name = f"relay:{collection}:{partition}"
-    return Lease(connections.database(), name, conf.LEASE)
+    """The lease that a relay works on this partition by.
+
+    Not waited for by a majority, which would take as long as a commit. If a failover takes it back,
+    two may work on the partition for as long as it lasts: each publishes in order what waits in the
+    documents, so that some is published twice and nothing out of its order.
+    """
+    quickly = connections.database().with_options(write_concern=WriteConcern(1))
+    return Lease(quickly, f"relay:{collection}:{partition}", conf.LEASE)
 
 
 class Relay:
