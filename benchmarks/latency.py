@@ -105,7 +105,8 @@ class Arrivals:
         while not self._ended.is_set():
             for _, entries in redis.xread({TOPIC: last}, block=500) or ():
                 now = time.monotonic()
-                for last, fields in entries:
+                for entry_id, fields in entries:
+                    last = entry_id
                     found = json.loads(fields[b"event"])["aggregateId"]
                     self._seen.setdefault(found, now)
 

@@ -1,4 +1,4 @@
-"""A Django project to measure on: nothing but the outbox, on the servers that the run has started."""
+"""A Django project to measure on: the outbox alone, on the servers that the run has started."""
 
 import os
 

@@ -47,10 +47,10 @@ def commits(collections: Sequence[str], stopped: Event) -> Iterator[Commit | Non
         {"$match": {"ns.coll": {"$in": list(collections)}, **relaying.COMMITS}},
         {"$project": relaying.COMMITTED},
     ]
+    if connections.is_in_process():
+        raise NoChangeStream("The in-process store has no change streams.")
     try:
         stream = connections.database().watch(pipeline, max_await_time_ms=round(AWAIT * 1000))
-    except NotImplementedError:
-        raise NoChangeStream("The in-process store has no change streams.") from None
     except OperationFailure as error:
         if error.code == ONLY_REPLICA_SETS:
             raise NoChangeStream from error

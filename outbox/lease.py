@@ -11,6 +11,7 @@ import time
 from datetime import datetime
 from typing import Any
 
+from pymongo import WriteConcern
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
@@ -28,11 +29,19 @@ class Lease:
     inbox refuses what another has handled.
     """
 
-    def __init__(self, database: Database[Any], name: str, seconds: float) -> None:
+    def __init__(
+        self,
+        database: Database[Any],
+        name: str,
+        seconds: float,
+        *,
+        write_concern: WriteConcern | None = None,
+    ) -> None:
         self.name = name
         self.seconds = seconds
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
         self._database = database
+        self._leases: Any = database.get_collection(COLLECTION, write_concern=write_concern)
         self._ends = 0.0
 
     def acquire(self) -> bool:
@@ -103,10 +112,6 @@ class Lease:
             {"_id": self.name, "owner": self.owner}, {"$set": {"session": session_id}}
         )
         return before and before.get("session")
-
-    @property
-    def _leases(self) -> Any:
-        return self._database[COLLECTION]
 
     def _unclaimed(self, now: datetime) -> dict[str, Any]:
         return {

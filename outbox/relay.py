@@ -41,8 +41,8 @@ def lease(collection: str, partition: int) -> Lease:
     two may work on the partition for as long as it lasts: each publishes in order what waits in the
     documents, so that some is published twice and nothing out of its order.
     """
-    quickly = connections.database().with_options(write_concern=WriteConcern(1))
-    return Lease(quickly, f"relay:{collection}:{partition}", conf.LEASE)
+    name = f"relay:{collection}:{partition}"
+    return Lease(connections.database(), name, conf.LEASE, write_concern=WriteConcern(1))
 
 
 class Relay:

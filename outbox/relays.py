@@ -38,6 +38,8 @@ POLL_MIN, POLL_MAX = 0.01, 0.5
 SLICE = 1.0
 #: Seconds that a lease is kept for the next message.
 KEEP = 3.0
+#: Seconds that a partition is left alone in which something has gone wrong.
+REST = 1.0
 #: Messages that are remembered as published: more than the change stream is ever behind by.
 LATELY = 20_000
 #: Seconds until a change stream that broke off is tried again.
@@ -74,6 +76,7 @@ class Relays:
         self._stopped, self._is_watching = Event(), Event()
         self._poll = POLL_MIN
         self._lately: dict[str, None] = {}
+        self._rests_until: dict[Place, float] = {}
         self.published = 0
         named: list[tuple[str, Callable[[], None]]] = [
             ("watch", self._watch),
@@ -160,7 +163,7 @@ class Relays:
         for collection, relay in self._relays.items():
             if relay.rests_for:
                 continue
-            with _reported(collection), connections.store_errors():
+            with _reported(collection):
                 found += (Place(collection, number) for number in relay.due_partitions())
         # Processes that start at the same moment shouldn't queue up at the same partition.
         random.shuffle(found)
@@ -176,8 +179,12 @@ class Relays:
         while (taken := self._due.take()) is not None:
             place, look = taken
             try:
-                with _reported(str(place)), connections.store_errors():
+                if time.monotonic() < self._rests_until.get(place, 0.0):
+                    continue  # a sweep comes when it is over
+                self._rests_until[place] = time.monotonic() + REST
+                with _reported(f"{place.collection}, partition {place.partition}"):
                     self._publish(place, look)
+                    del self._rests_until[place]
             finally:
                 self._due.done(place)
 
@@ -248,7 +255,8 @@ class Relays:
 def _reported(what: str) -> Iterator[None]:
     """Tell of what goes wrong, and go on: all stays pending, and a sweep comes soon."""
     try:
-        yield
+        with connections.store_errors():
+            yield
     except BrokerUnavailable:
         pass  # the relays' circuit breaker tells of it
     except StoreUnavailable as error:

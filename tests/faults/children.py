@@ -23,10 +23,12 @@ LONGEST = 90
 NURSERY = f"""
 import json, os, signal, sys, time, traceback
 from django.conf import settings
+from django.core.signals import setting_changed
 from outbox import batch, clock, connections, dispatched, inbox, publishers
 from outbox.errors import OutboxError
 from outbox.lease import Lease
 from outbox.relay import Relay
+from outbox.relays import Relays
 from tests import notes
 from tests.faults import interference
 from tests.faults.interference import at, die, pause
@@ -40,6 +42,7 @@ for line in sys.stdin:
         sys.stdin.close()
         for name, value in job["settings"].items():
             setattr(settings, name, value)
+            setting_changed.send(None, setting=name, value=value, enter=True)
         try:
             exec(job["code"])
         except BaseException:
