@@ -1,13 +1,16 @@
 """A replica set of three whose primary steps down or dies: what was acknowledged is there."""
 
 import threading
+import uuid
 from contextlib import ExitStack, suppress
 
 import pytest
+from pymongo import MongoClient
 
 from outbox import batch
 from outbox.errors import StoreUnavailable
 from outbox.relay import Relay
+from outbox.relays import Relays
 from tests import notes
 from tests.faults.checker import streams
 from tests.faults.consumption import relaying
@@ -26,6 +29,17 @@ def replica_set(tmp_path_factory):
 @pytest.fixture(scope="module")
 def mongodb_uri(replica_set):
     return replica_set.url
+
+
+@pytest.fixture
+def _database(replica_set):
+    """One for each test: for a moment a new primary reads as a majority had it a second before, so
+    that a relay publishes again what has been published; and what a test before has left.
+    """
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    yield name
+    with MongoClient(replica_set.url) as client:
+        client.drop_database(name)
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +69,24 @@ def test_nothing_that_was_acknowledged_is_lost_when_the_primary_goes_under_load(
             getattr(replica_set, how)()
             writers.until(2)
             replica_set.until_whole()
+    assert not account(acknowledged=writers.acknowledged)
+
+
+def test_a_relay_that_watches_goes_on_after_a_failover(mongo, redis, replica_set, account):
+    relays = Relays([Relay("notes")])
+    relays.start()
+    try:
+        eventually(lambda: relays.is_watching)
+        with Writers() as writers:
+            writers.until(1)
+            replica_set.step_down()
+            writers.until(2)
+            replica_set.until_whole()
+        eventually(lambda: relays.is_watching, within=20)
+        write("last")
+        eventually(lambda: not mongo["notes"].find_one({"outbox.pending.0": {"$exists": True}}))
+    finally:
+        assert relays.stop()
     assert not account(acknowledged=writers.acknowledged)
 
 

@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from outbox.relay import Relay
+from outbox.relays import Relays
 from tests.faults.checker import streams
 from tests.faults.consumption import relaying
 from tests.faults.interference import RELAY
@@ -16,6 +18,13 @@ relay = Relay("notes")
 while True:
     relay.sweep()
     time.sleep(0.002)
+"""
+
+#: What `manage.py outbox_relay` runs, woken by the change stream.
+WATCHING = """
+Relays([Relay("notes")]).start()
+while True:
+    time.sleep(1.0)
 """
 
 
@@ -42,6 +51,26 @@ def test_while_nobody_dies_nothing_is_published_twice(mongo, redis, nursery, acc
     assert not account(acknowledged=writers.acknowledged)
     events = on_streams(redis)
     assert len(events) == len(set(events))
+
+
+@pytest.mark.parametrize("code", [SWEEPING, WATCHING], ids=["sweeping", "watching"])
+def test_nothing_is_lost_when_relays_of_several_processes_are_killed(
+    mongo, redis, nursery, account, settings, code
+):
+    """And one that lives goes on at the same time."""
+    settings.OUTBOX_LEASE = 1.0
+    relays = Relays([Relay("notes")])
+    relays.start()
+    try:
+        with Writers() as writers:
+            for _ in range(times(4, 100)):
+                other = nursery.start(code)
+                time.sleep(random.uniform(0.2, 0.8))
+                assert other.kill() == -9
+    finally:
+        assert relays.stop()
+    assert not account(acknowledged=writers.acknowledged)
+    assert archived(mongo) == set(on_streams(redis))
 
 
 @pytest.mark.parametrize("point", RELAY)
