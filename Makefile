@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test faults lint bench audit lock clean
+.PHONY: help setup demo serve test faults lint bench bench-full audit lock clean
 
 BIN := .venv/bin
 
@@ -8,7 +8,7 @@ PYTHON = $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
 help:  ## Show this list.
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
 setup: .venv/.installed  ## Install everything into .venv; the others do it by themselves.
 
@@ -28,8 +28,11 @@ lint: setup  ## Check style, types and the direction of imports.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@DJANGO_DEBUG=1 $(BIN)/mypy && $(BIN)/lint-imports
 
-bench: setup  ## Measure the relay against its floor, and what a save costs.
+bench: setup  ## Measure relay, latency, saves, consumers and growth against their floors.
 	@$(BIN)/python -m benchmarks
+
+bench-full: setup  ## The same in more shapes and sizes: an hour or so.
+	@$(BIN)/python -m benchmarks --full --json benchmarks.json
 
 audit: setup  ## Look up known vulnerabilities of what is locked; without a network, say so.
 	@$(BIN)/python .ci/audit.py

@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [--full] [--json FILE]`, or `make bench`.
+"""Run the benchmarks: `python -m benchmarks [--full] [--json FILE] [NAME…]`, or `make bench`.
 
 Starts its own servers, unless the three OUTBOX_* variables name some.
 """
@@ -20,50 +20,73 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--full", action="store_true", help="more rounds and more shapes")
     parser.add_argument("--json", type=Path, help="write the results to this file too")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these (relay, save, …)")
     options = parser.parse_args()
     with servers() as variables:
         os.environ |= variables | {"DJANGO_SETTINGS_MODULE": "benchmarks.project"}
         django.setup()
-        results = list(run(options.full))
+        results = list(run(options.full, options.names))
         from benchmarks import report
 
         machine = report.machine()
         print(f"\n{', '.join(f'{name} {value}' for name, value in machine.items())}\n")
         print("\n".join(report.table(results)))
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine, "results": results}, indent=2))
+        found = {"machine": machine, "results": results}
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def run(full):
+def run(full, names):
     """Each benchmark in turn, saying what is going on."""
-    from benchmarks import projection, relay, save, sweep
+    plans = [one for one in plan(full) if not names or one[0] in names]
+    for number, (name, benchmark, arguments) in enumerate(plans, 1):
+        words = ", ".join(f"{key} {value}" for key, value in arguments.items())
+        print(f"[{number}/{len(plans)}] {name}: {words}", file=sys.stderr, flush=True)
+        found = benchmark(**arguments)
+        yield from [found] if isinstance(found, dict) else found
 
-    rounds = 9 if full else 5
-    plans = [
-        *(
-            (relay.run, {"documents": 20_000, "events": 1, "archived": archived, "rounds": rounds})
-            for archived in (False, True)
-        ),
-        *(
-            (
-                relay.run,
-                {"documents": 20_000 // n, "events": n, "archived": archived, "rounds": rounds},
-            )
-            for n in ((3, 10) if full else ())
-            for archived in (False, True)
-        ),
-        *(
-            (projection.run, {"aggregates": 10_000 // n, "events": n, "rounds": rounds})
-            for n in (1, 4)
-        ),
-        (save.run, {"saves": 500, "rounds": rounds}),
-        (sweep.run, {"few": 1_000, "many": 200_000, "rounds": rounds, "sweeps": 200}),
-    ]
-    for number, (benchmark, arguments) in enumerate(plans, 1):
-        words = ", ".join(f"{name} {value}" for name, value in arguments.items())
-        module = benchmark.__module__.rpartition(".")[2]
-        print(f"[{number}/{len(plans)}] {module}: {words}", file=sys.stderr, flush=True)
-        yield benchmark(**arguments)
+
+def plan(full):
+    """What is measured: (name, function, its arguments)."""
+    from benchmarks import commands, consumers, growth, latency, relay, save
+
+    rounds = 9 if full else 3
+    documents = 20_000 if full else 8_000
+    for events in (1, 3, 10) if full else (1,):
+        for payload in (500, 8000) if full else (500,):
+            for archived in (False, True):
+                shape = {"events": events, "payload": payload, "archived": archived}
+                number = documents // events // (1 if payload < 1000 else 4)
+                yield "relay", relay.run, {"documents": number, **shape, "rounds": rounds}
+    yield "two", relay.two, {"documents": documents, "rounds": rounds}
+    for way, rate in [
+        ("outbox_relay", 20),
+        ("Celery's wake", 20),
+        *((way, 300) for way in latency.WAYS if full),
+        *([("beat alone", 20)] if full else []),
+    ]:
+        yield "latency", latency.run, {"way": way, "rate": rate, "seconds": 60 if full else 16}
+    for events, against in (
+        (1, save.BARE),
+        (1, save.TWO_WRITES),
+        *(((5, save.BARE), (5, save.TWO_WRITES)) if full else ()),
+    ):
+        shape = {"events": events, "against": against}
+        yield "save", save.run, {"saves": 300, "rounds": rounds, **shape}
+    yield "commands", commands.over_the_bus, {"commands": 200, "rounds": rounds}
+    yield "commands", commands.over_http, {"requests": 200, "rounds": rounds}
+    for kind, aggregates, events in (
+        ("projection", 10_000 if full else 5_000, 1),
+        ("projection", 2_500 if full else 1_250, 4),
+        ("embedded", 1_000, 1),
+        ("recorded", 2_000, 1),
+    ):
+        shape = {"kind": kind, "aggregates": aggregates, "events": events}
+        yield "consumers", consumers.run, {**shape, "rounds": rounds}
+    for many in (100_000, 1_000_000) if full else (100_000,):
+        yield "growth", growth.run, {"few": 1_000, "many": many, "rounds": rounds, "times": 50}
+    if full:
+        yield "backlog", growth.backlog, {"documents": 1_000_000}
 
 
 @contextmanager

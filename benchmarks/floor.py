@@ -53,6 +53,45 @@ def update(orders, aggregate_id, version, fields):
     )
 
 
+def save_in_two(client, orders, outbox, aggregate_id, version, fields, messages):
+    """As those do it who keep messages in a second collection: one transaction, two writes."""
+    with client.start_session() as session, session.start_transaction():
+        orders.update_one(
+            {"_id": aggregate_id, "version": version},
+            {"$set": {**fields, "version": version + 1}},
+            session=session,
+        )
+        outbox.insert_many(messages, session=session)
+
+
+def react(orders, redis, stream):
+    """Read a batch, load and save an aggregate for each event, acknowledge it."""
+    handled = 0
+    while answer := redis.xreadgroup("floor", "one", {stream: ">"}, count=BATCH):
+        entries = answer[0][1]
+        for _, fields in entries:
+            event = json.loads(fields[b"event"])
+            order = orders.find_one({"_id": event["aggregateId"]}, {"outbox.pending": 0})
+            sets = {"status": str(event["sequenceNumber"]), "version": order["version"] + 1}
+            orders.update_one({"_id": order["_id"], "version": order["version"]}, {"$set": sets})
+        redis.xack(stream, "floor", *(entry_id for entry_id, _ in entries))
+        handled += len(entries)
+    return handled
+
+
+def record(inbox, redis, stream):
+    """Read a batch, do nothing about each event and note that it is done, acknowledge the batch."""
+    handled = 0
+    while answer := redis.xreadgroup("floor", "one", {stream: ">"}, count=BATCH):
+        entries = answer[0][1]
+        events = [json.loads(fields[b"event"]) for _, fields in entries]
+        for event in events:
+            inbox.insert_one({"_id": f"floor:{event['eventId']}"})
+        redis.xack(stream, "floor", *(entry_id for entry_id, _ in entries))
+        handled += len(entries)
+    return handled
+
+
 def project(database, read_model, inbox, redis, stream):
     """Read a batch, write it and its inbox entries in one transaction, acknowledge it.
 

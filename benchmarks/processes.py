@@ -52,3 +52,34 @@ def celery(*more):
         beat = ("-s", f"{folder}/beat") if "-B" in more else ()
         with process(*CELERY, *more, *beat) as child:
             yield child
+
+
+@contextmanager
+def sweepers(count):
+    """That many processes, each with a relay; yields a function that has all sweep at once.
+
+    It returns the number of messages published by all.
+    """
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.sweeper"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(count)
+    ]
+    for child in children:
+        assert child.stdout.readline() == "ready\n"
+
+    def sweep():
+        for child in children:
+            child.stdin.write("sweep\n")
+            child.stdin.flush()
+        return sum(int(child.stdout.readline()) for child in children)
+
+    try:
+        yield sweep
+    finally:
+        for child in children:
+            child.communicate(timeout=20)

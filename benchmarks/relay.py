@@ -1,22 +1,26 @@
 """Relay throughput of one process, against the floor: messages a second."""
 
+import os
+import statistics
 from datetime import timedelta
 
 from django.test import override_settings
 
-from benchmarks import floor, stage
+from benchmarks import floor, processes, stage
 from outbox import connections
 from outbox.relay import Relay
 
+BARS = {False: "at least 0.92", True: "at least 0.90"}
 
-def run(documents, events, archived, rounds):
+
+def run(documents, events, archived, rounds, payload=500):
     """Interleaved rounds, ours and the floor taking turns to go first."""
     found = {"ours": [], "floor": []}
     with override_settings(OUTBOX_RETENTION=timedelta(days=7) if archived else None):
         for number in range(rounds):
             for who in ("floor", "ours") if number % 2 else ("ours", "floor"):
                 stage.clear()
-                stage.fill(documents, events)
+                stage.fill(documents, events, payload)
                 with stage.stopwatch() as seconds:
                     published = (
                         _floor(archived) if who == "floor" else Relay(stage.COLLECTION).sweep()
@@ -24,8 +28,38 @@ def run(documents, events, archived, rounds):
                 assert published == documents * events, f"{published} published by {who}"
                 found[who].append(published / seconds())
     with_archive = "with" if archived else "without"
-    name = f"relay, {events} event(s) a document, {with_archive} archive"
-    return stage.summary(name, found["ours"], found["floor"], "messages/s", "at least 0.80")
+    name = f"relay, {events} event(s) of {(payload + 200) / 1000:.1f} KB, {with_archive} archive"
+    bar = BARS[archived] if events == 1 and payload == 500 else ""
+    return stage.summary(name, found["ours"], found["floor"], "messages/s", bar)
+
+
+def two(documents, rounds):
+    """Two relays in two processes on the same collection, against one."""
+    found, shares = {"ours": [], "floor": []}, []
+    with override_settings(OUTBOX_RETENTION=None):
+        for number in range(rounds):
+            for who in ("floor", "ours") if number % 2 else ("ours", "floor"):
+                stage.clear()
+                stage.fill(documents, 1)
+                with processes.sweepers(2 if who == "ours" else 1) as sweep:
+                    before = server_time()
+                    with stage.stopwatch() as seconds:
+                        published = sweep()
+                    used = server_time() - before
+                assert published == documents, f"{published} published by {who}"
+                found[who].append(published / seconds())
+                if who == "ours":
+                    shares.append(used / seconds())
+    share = statistics.median(shares)
+    name = f"two relays / one (mongod used {share:.2f} of {os.cpu_count()} CPUs)"
+    return stage.summary(name, found["ours"], found["floor"], "messages/s", "at least 1.3")
+
+
+def server_time():
+    """Seconds of CPU that mongod has used."""
+    status = connections.database().client.admin.command("serverStatus")
+    usage = status["extra_info"]
+    return (usage["user_time_us"] + usage["system_time_us"]) / 1e6
 
 
 def _floor(archived):

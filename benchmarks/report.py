@@ -24,11 +24,11 @@ def machine():
 
 def table(results):
     """The lines of the table."""
-    head = f"{'':44} {'ours':>10} {'floor':>10} {'ratio':>6}  {'bar':<14} {'unit'}"
+    head = f"{'':58} {'ours':>10} {'floor':>10} {'ratio':>6}  {'bar':<14} {'unit'}"
     lines = [head, "-" * len(head)]
     for one in results:
         lines.append(
-            f"{one['name']:44} {one['ours']:10,.2f} {one['floor']:10,.2f} {one['ratio']:6.2f}"
+            f"{one['name']:58} {one['ours']:10,.2f} {one['floor']:10,.2f} {one['ratio']:6.2f}"
             f"  {one['bar']:<14} {one['unit']}"
         )
         spread = " … ".join(f"{value:,.2f}" for value in one["ours_range"])

@@ -4,6 +4,7 @@ import statistics
 import time
 import uuid
 from contextlib import contextmanager
+from itertools import islice
 
 from outbox import Aggregate, Command, DomainEvent, IntegrationEvent, clock, connections
 from outbox.context import MessageContext
@@ -29,9 +30,10 @@ class Order(Aggregate):
         super().__init__(id)
         self.status, self.total, self.note = status, total, note
 
-    def change(self, status):
+    def change(self, status, events=1):
         self.status = status
-        self.record(Changed(note=self.note))
+        for _ in range(events):
+            self.record(Changed(note=self.note))
 
 
 class Orders(DocumentRepository[Order]):
@@ -62,25 +64,29 @@ def change_order(command):
 
 
 def clear():
-    """Empty what a round has left behind."""
+    """Drop what a round has left behind: a collection that was emptied is slower than a new one."""
     database = connections.database()
     for name in (COLLECTION, "outbox_dispatched"):
-        database[name].delete_many({})
+        database.drop_collection(name)
     connections.redis_client().flushdb()
     ensure_indexes([orders])
 
 
-def fill(documents, events=0):
-    """Store `documents` orders, each with `events` pending messages of about 700 bytes."""
-    database = connections.database()
-    messages = [Outgoing("orders", OrderChanged(note="x" * 500))] * events
-    for start in range(0, documents, CHUNK):
+def fill(documents, events=0, payload=500, collection=COLLECTION):
+    """Store `documents` orders, each with `events` pending messages of `payload` bytes and 200."""
+    ids = (str(uuid.uuid4()) for _ in range(documents))
+    store(ids, [Outgoing("orders", OrderChanged(note="x" * payload))] * events, collection)
+
+
+def store(ids, messages=(), collection=COLLECTION):
+    """Store an order for each id, with these messages pending."""
+    database, ids = connections.database(), iter(ids)
+    while chunk := list(islice(ids, CHUNK)):
         at, rows = clock.now(database), []
-        for _ in range(min(CHUNK, documents - start)):
-            order = Order(str(uuid.uuid4()))
-            fields = orders.to_document(order)
-            rows.append(saving.insert(order.id, fields, messages, at, MessageContext())[0])
-        database[COLLECTION].insert_many(rows, ordered=False)
+        for order_id in chunk:
+            fields = orders.to_document(Order(order_id))
+            rows.append(saving.insert(order_id, fields, messages, at, MessageContext())[0])
+        database[collection].insert_many(rows, ordered=False)
 
 
 @contextmanager
@@ -90,6 +96,13 @@ def stopwatch():
     ended = []
     yield lambda: ended[0]
     ended.append(time.perf_counter() - start)
+
+
+def timed(call, *args):
+    """Milliseconds that a call takes."""
+    start = time.perf_counter()
+    call(*args)
+    return (time.perf_counter() - start) * 1000
 
 
 def summary(name, ours, floor, unit, bar):

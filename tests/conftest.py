@@ -4,7 +4,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from pymongo import MongoClient, monitoring
+from pymongo import MongoClient, WriteConcern, monitoring
 from redis import Redis
 
 from config import embedded
@@ -33,14 +33,21 @@ def pytest_runtest_makereport():
     return report
 
 
+#: Commands after which a database may have other collections or indexes than before.
+REBUILDING = {"create", "createIndexes", "dropIndexes", "collMod", "drop", "dropDatabase"}
+REBUILDING |= {"renameCollection"}
+
+
 class Commands(monitoring.CommandListener):
     """What every client of the test run has asked MongoDB for."""
 
     def __init__(self):
         self.events = []
+        self.rebuilding = True
 
     def started(self, event):
         self.events.append(event)
+        self.rebuilding |= event.command_name in REBUILDING
 
     def succeeded(self, event):
         pass
@@ -119,17 +126,28 @@ def mongo(_database, mongodb_uri, settings):
     settings.OUTBOX_MONGODB_URI = mongodb_uri
     settings.OUTBOX_MONGODB_DATABASE = _database
     database = connections.database()
-    made = _indexes(database)
-    if not made:
+    made = _made.get(_database)
+    if made is None:
         ensure_indexes([*messaging().repositories, notes.repository()], subscribers())
-        made = _indexes(database)
+        made = _made[_database] = _indexes(database)
+    _commands.rebuilding = False
     yield database
-    if _indexes(database).items() >= made.items():
-        for name in database.list_collection_names():
-            database[name].delete_many({}) if name in made else database.drop_collection(name)
-    else:
+    if _commands.rebuilding and not _indexes(database).items() >= made.items():
         # The test has played with them.
         database.client.drop_database(database.name)
+        del _made[_database]
+        return
+    for name in database.list_collection_names():
+        if name in made:
+            database.get_collection(name, write_concern=WriteConcern(1)).delete_many({})
+        else:
+            database.drop_collection(name)
+    # This one waits until a majority has all of it: the relay reads what a majority has.
+    database["outbox_leases"].delete_many({})
+
+
+#: Of each test database, what it was like when it was new.
+_made = {}
 
 
 def _indexes(database):

@@ -26,7 +26,7 @@ from tests.integration.orders.client import ORDER, as_staff
 
 CASES = os.environ.get("SCHEMATHESIS_CASES")
 SETTINGS = settings(
-    max_examples=int(CASES or 15),
+    max_examples=int(CASES or 8),
     deadline=None,
     database=None,
     derandomize=not CASES,

@@ -153,8 +153,11 @@ def test_a_handler_whose_own_queries_always_fail_is_given_up_and_stops_nobody(re
     assert (letter["aggregate_id"], letter["sequence"]) == ("n1", 2)
 
 
-def test_a_session_handler_that_passes_over_an_error_is_given_up_and_stops_nobody(redis, mongo):
+def test_a_session_handler_that_passes_over_an_error_is_given_up_and_stops_nobody(
+    redis, mongo, settings
+):
     """The server has ended the transaction by then, and running it again is no use."""
+    settings.OUTBOX_MAX_ATTEMPTS = 3
     mongo["taken"].insert_one({"_id": 1})
 
     def swallow(event, delivery, session):

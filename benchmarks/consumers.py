@@ -1,4 +1,4 @@
-"""A projection's throughput, one consumer, against the floor: events a second."""
+"""Consumers' throughput, one consumer, each kind against its floor: events a second."""
 
 import json
 import uuid
@@ -6,12 +6,13 @@ import uuid
 from pymongo import UpdateOne
 
 from benchmarks import floor, stage
-from outbox import TRANSACTIONAL, MessageBus, Subscriber, connections, context
+from outbox import EMBEDDED, RECORDED, TRANSACTIONAL, MessageBus, Subscriber, connections, context
 from outbox.consumer import Consumer
 from outbox.indexes import ensure_indexes
 
 TOPIC, READ_MODEL = "orders", "bench_read_model"
 CLEARED = (READ_MODEL, "outbox_inbox", "outbox_cursors", "outbox_deferred")
+BARS = {"projection": "at least 0.85"}
 
 
 def project(event, delivery):
@@ -20,41 +21,55 @@ def project(event, delivery):
     return UpdateOne({"_id": delivery.aggregate_id}, {"$set": fields}, upsert=True)
 
 
-subscriber = Subscriber(
-    name="bench",
-    topic=TOPIC,
-    effect=TRANSACTIONAL,
-    collection=READ_MODEL,
-    handlers={stage.OrderChanged: project},
-)
+def change(event, delivery):
+    """What a policy does: a command for the aggregate that reacts."""
+    return stage.ChangeOrder(order_id=delivery.aggregate_id, status=str(delivery.sequence))
 
 
-def run(aggregates, events, rounds):
+def call(event, delivery):
+    """What is outside of MongoDB: nothing, so that only the consumer is measured."""
+
+
+KINDS = {
+    "projection": {"effect": TRANSACTIONAL, "collection": READ_MODEL, "handle": project},
+    "embedded": {"effect": EMBEDDED, "handle": change},
+    "recorded": {"effect": RECORDED, "handle": call},
+}
+
+
+def subscriber_of(effect, handle, **more):
+    handlers = {stage.OrderChanged: handle}
+    return Subscriber(name="bench", topic=TOPIC, effect=effect, handlers=handlers, **more)
+
+
+def run(kind, aggregates, events, rounds):
     """Interleaved rounds over the same stream, ours and the floor taking turns to go first."""
-    found = {"ours": [], "floor": []}
+    subscriber, found = subscriber_of(**KINDS[kind]), {"ours": [], "floor": []}
     for number in range(rounds):
         for who in ("floor", "ours") if number % 2 else ("ours", "floor"):
-            clear()
-            fill(aggregates, events)
+            clear(subscriber)
+            fill(aggregates, events, stored=kind == "embedded")
             with stage.stopwatch() as seconds:
-                handled = _floor() if who == "floor" else _ours()
+                handled = _floor(kind) if who == "floor" else _ours(subscriber)
             assert handled == aggregates * events, f"{handled} handled by {who}"
             found[who].append(handled / seconds())
-    name = f"projection, {events} event(s) an aggregate"
-    return stage.summary(name, found["ours"], found["floor"], "events/s", "at least 0.75")
+    name = f"{kind}, {events} event(s) an aggregate"
+    return stage.summary(name, found["ours"], found["floor"], "events/s", BARS.get(kind, ""))
 
 
-def clear():
+def clear(subscriber):
     """Drop what a round has left behind: a collection that was emptied is slower than a new one."""
-    for name in CLEARED:
+    for name in (*CLEARED, stage.COLLECTION):
         connections.database().drop_collection(name)
     connections.redis_client().flushdb()
-    ensure_indexes([], [subscriber])
+    ensure_indexes([stage.orders], [subscriber])
 
 
-def fill(aggregates, events):
+def fill(aggregates, events, stored):
     """Put the events of so many aggregates on the stream, as they take turns."""
     ids = [str(uuid.uuid4()) for _ in range(aggregates)]
+    if stored:
+        stage.store(ids)
     for number in range(events):
         pipeline = connections.redis_client().pipeline(transaction=False)
         for aggregate_id in ids:
@@ -77,11 +92,16 @@ def envelope(aggregate_id, sequence):
     return json.dumps(event)
 
 
-def _ours():
-    return Consumer(subscriber, TOPIC, bus=MessageBus({})).drain()["handled"]
+def _ours(subscriber):
+    bus = MessageBus({stage.ChangeOrder: stage.change_order})
+    return Consumer(subscriber, TOPIC, bus=bus).drain()["handled"]
 
 
-def _floor():
+def _floor(kind):
     database, redis = connections.database(), connections.redis_client()
     redis.xgroup_create(TOPIC, "floor", id="0")
-    return floor.project(database, database[READ_MODEL], database["outbox_inbox"], redis, TOPIC)
+    if kind == "projection":
+        return floor.project(database, database[READ_MODEL], database["outbox_inbox"], redis, TOPIC)
+    if kind == "embedded":
+        return floor.react(database[stage.COLLECTION], redis, TOPIC)
+    return floor.record(database["outbox_inbox"], redis, TOPIC)
