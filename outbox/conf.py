@@ -1,8 +1,7 @@
 """Settings: `OUTBOX_<NAME>` in the Django settings, typed, defaulted, read when used.
 
-Reading an attribute looks the Django setting up, and remembers it until Django says that it has
-changed, so `override_settings` works (after procrastinate's `settings.py`; looking ten settings up
-anew was a tenth of what a save costs). The system checks hold the types and say what is wrong.
+Reading an attribute looks the Django setting up at that moment, so `override_settings` works
+(after procrastinate's `settings.py`). The system checks hold the types and say what is wrong.
 """
 
 from datetime import timedelta
@@ -10,9 +9,6 @@ from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.core.signals import setting_changed
-
-_known: dict[str, Any] = {}
 
 
 class Settings:
@@ -93,18 +89,10 @@ class Settings:
     WAKE_PAUSE: float = 5.0
 
     def __getattribute__(self, name: str) -> Any:
-        if name in _known:
-            return _known[name]
         if name.startswith("_"):
             return super().__getattribute__(name)
         default = super().__getattribute__(name)
-        _known[name] = value = getattr(django_settings, f"OUTBOX_{name}", default)
-        return value
+        return getattr(django_settings, f"OUTBOX_{name}", default)
 
 
-def _changed(setting: str, **kwargs: Any) -> None:
-    _known.pop(setting.removeprefix("OUTBOX_"), None)
-
-
-setting_changed.connect(_changed)
 conf = Settings()

@@ -63,11 +63,12 @@ def test_commands_go_on_while_worker_and_beat_stand_still(running):
 
 
 def test_commands_go_on_while_redis_hangs_and_only_the_first_few_notice(running):
+    usual = statistics.median(running.live(8))
     running.stop("redis")
     try:
         taken = running.live(24)
-        # Did each wait for its wake, the median would be more than that.
-        assert statistics.median(taken) < 0.25
+        # Did each wait for its wake, it would be more than that.
+        assert statistics.median(taken) < usual + 0.25
     finally:
         running.go_on("redis")
     running.until_dispatched()

@@ -23,7 +23,6 @@ LONGEST = 90
 NURSERY = f"""
 import json, os, signal, sys, time, traceback
 from django.conf import settings
-from django.core.signals import setting_changed
 from outbox import batch, clock, connections, dispatched, inbox, publishers
 from outbox.errors import OutboxError
 from outbox.lease import Lease
@@ -42,7 +41,6 @@ for line in sys.stdin:
         sys.stdin.close()
         for name, value in job["settings"].items():
             setattr(settings, name, value)
-            setting_changed.send(None, setting=name, value=value, enter=True)
         try:
             exec(job["code"])
         except BaseException:

@@ -59,6 +59,10 @@ def test_under_load_in_several_processes_the_numbers_are_those_of_a_count(counte
         shipped, wanted = {"status": "shipped"}, 4 * living.ORDERS
         eventually(lambda: mongo["orders"].count_documents(shipped) == wanted, within=60)
         eventually(lambda: living.is_quiet(mongo, redis), within=60)
+        often = {"outbox.pending.attempts": {"$gte": settings.OUTBOX_STUCK_AFTER}}
+        eventually(
+            lambda: any(mongo[name].find_one(often) for name in ("orders", "stock")), within=60
+        )
         copies = [
             fields for _, fields in redis.xrange("orders", count=30) if b"{" in fields[b"event"]
         ]
