@@ -44,7 +44,8 @@ def archive(
 ) -> None:
     """Keep what was published: one request for all of it, and no harm in doing it again."""
     # w=1 is enough: the pull that follows waits for a majority, and whatever has its oplog entry
-    # has this one, which lies before it.
+    # has this one, which lies before it. A pull that has to be repeated may meet another server,
+    # or the same one after a crash: then this is repeated as well.
     dispatched = database.get_collection(COLLECTION, write_concern=WriteConcern(1))
     try:
         dispatched.insert_many([_entry(collection, e, at) for e in envelopes], ordered=False)

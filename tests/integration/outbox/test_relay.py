@@ -186,6 +186,27 @@ def test_a_pull_whose_answer_was_lost_is_repeated_and_not_published_again(
     assert published(publisher) == [("a", 1)]
 
 
+def test_what_a_server_forgot_that_died_before_the_pull_is_archived_again(
+    mongo, relay, repository, monkeypatch
+):
+    """The archive's insert isn't waited for by a majority; the pull's answer then never comes."""
+    write(repository, "a")
+    documents = type(mongo["notes"])
+    update_many, calls = documents.update_many, []
+
+    def dying(self, *args, **kwargs):
+        calls.append(self.name)
+        if len(calls) == 1:
+            mongo["outbox_dispatched"].delete_many({})
+            raise AutoReconnect
+        return update_many(self, *args, **kwargs)
+
+    monkeypatch.setattr(documents, "update_many", dying)
+    assert relay.sweep() == 2
+    assert pending(mongo) == []
+    assert mongo["outbox_dispatched"].count_documents({}) == 2
+
+
 def test_a_message_that_the_broker_refuses_waits_and_so_do_those_behind_it(
     mongo, relay, repository, publisher, monkeypatch
 ):
@@ -584,15 +605,15 @@ def test_a_batch_that_cannot_be_settled_behind_ends_the_sweep_and_is_published_a
 ):
     settings.OUTBOX_PARTITIONS, settings.OUTBOX_BATCH = 1, 20
     fill(repository, mongo, 100)
-    pull, failing = batch._pull, [True]
+    pull, failing = batch._pull, [1, 2]
 
-    def once(*args):
+    def twice(*args):
         if failing:
-            failing.clear()
+            failing.pop()
             raise AutoReconnect("the connection was cut")
         return pull(*args)
 
-    monkeypatch.setattr(batch, "_pull", once)
+    monkeypatch.setattr(batch, "_pull", twice)
     with pytest.raises(StoreUnavailable):
         Relay("notes").sweep()
     assert pending(mongo) != []
