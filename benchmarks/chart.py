@@ -1,4 +1,4 @@
-"""The chart in the docs: `python -m benchmarks.chart docs/benchmarks.json docs/benchmarks.svg`."""
+"""A chart of a run that was kept: `python -m benchmarks.chart benchmarks.json chart.svg`."""
 
 import json
 import sys
