@@ -43,6 +43,7 @@ class Command(OutboxCommand):
             )
         running = Relays(found, options["threads"])
         self.stdout.write(f"Relaying {', '.join(one.collection for one in found)}.")
+        self.stdout.flush()  # a pipe would keep it until the end
         running.start()
         while not stopped.wait(1.0):
             pass
