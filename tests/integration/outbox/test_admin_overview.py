@@ -279,7 +279,8 @@ def test_it_costs_the_same_commands_whatever_there_is(operator, mongo, commands)
         commands.clear()
         assert operator.get(OVERVIEW).status_code == 200
         costs.append(sum(event.database_name == mongo.name for event in commands.events))
-    assert costs[0] == costs[1]
+    # One more if the minute has passed meanwhile, and not one for each order.
+    assert abs(costs[0] - costs[1]) <= 1
 
 
 def test_it_says_so_when_mongodb_is_away(client, settings):
