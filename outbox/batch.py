@@ -64,14 +64,16 @@ class Batch:
     #: Whether there may be more for another find.
     full: bool = False
 
-    def add(self, stored: Document, group: list[Envelope], flaw: PublishError | None) -> None:
-        """A document, and what may be published of it."""
+    def add(self, stored: Document, now: datetime) -> list[Envelope]:
+        """Add a document; what may be published of it."""
+        group, flaw = relaying.due_envelopes(stored, now)
         if group or flaw:
             self.documents.append(stored)
             self.groups.append(group)
             self.flaws.append(flaw)
         else:
             self.blocked.append(stored)
+        return group
 
 
 def horizon(documents: Collection[Document]) -> datetime:
@@ -106,8 +108,7 @@ def read(documents: Collection[Document], partition: int) -> Generator[Batch]:
                 yield batch
                 batch, messages, size = Batch(clock.now(documents.database)), 0, 0
             found += 1
-            group, flaw = relaying.due_envelopes(stored, now)
-            batch.add(stored, group, flaw)
+            group = batch.add(stored, now)
             messages += len(group)
             size += sum(len(envelope.payload) for envelope in group)
     if found:
@@ -122,8 +123,7 @@ def of(documents: Collection[Document], stored: Sequence[Document]) -> Batch:
     """
     batch = Batch(clock.now(documents.database))
     for one in stored:
-        group, flaw = relaying.due_envelopes(one, batch.began + CLOCK_TOLERANCE)
-        batch.add(one, group, flaw)
+        batch.add(one, batch.began + CLOCK_TOLERANCE)
     return batch
 
 

@@ -12,17 +12,13 @@ from pymongo.errors import OperationFailure
 from outbox import connections
 from outbox.connections import Document
 from outbox.document import relaying, saving
-from outbox.errors import OutboxError
+from outbox.errors import NoChangeStream
 
 #: Seconds that the server waits for something to tell before it says that there is nothing.
 AWAIT = 0.5
 
 #: What a server answers that is not part of a replica set.
 ONLY_REPLICA_SETS = 40573
-
-
-class NoChangeStream(OutboxError):
-    """This MongoDB has no change streams: they take a replica set, if only of one."""
 
 
 class Commit(NamedTuple):

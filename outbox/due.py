@@ -15,6 +15,10 @@ class Look(NamedTuple):
     things: tuple[Any, ...] = ()
     for_more: bool = False
 
+    @property
+    def is_empty(self) -> bool:
+        return not (self.things or self.for_more)
+
 
 class Due(Generic[T]):
     """Places are given out in the order in which they became due.
@@ -24,7 +28,7 @@ class Due(Generic[T]):
 
     def __init__(self) -> None:
         self._changed = Condition()
-        self._waiting: dict[T, tuple[list[Any], bool]] = {}
+        self._waiting: dict[T, Look] = {}
         self._taken: set[T] = set()
         self._idle = 0
         self._closed = False
@@ -32,9 +36,10 @@ class Due(Generic[T]):
     def add(self, place: T, *things: Any, look: bool = False) -> None:
         """Note these things of a place, or that it is to be looked for more there."""
         with self._changed:
-            noted, for_more = self._waiting.get(place, ([], False))
-            noted.extend(things)
-            self._waiting[place] = (noted[:MOST], for_more or look or len(noted) > MOST)
+            before = self._waiting.get(place, Look())
+            noted = before.things + things
+            more = before.for_more or look or len(noted) > MOST
+            self._waiting[place] = Look(noted[:MOST], more)
             self._changed.notify()
 
     def take(self) -> tuple[T, Look] | None:
@@ -43,9 +48,8 @@ class Due(Generic[T]):
             while not self._closed:
                 for place in self._waiting:
                     if place not in self._taken:
-                        things, for_more = self._waiting.pop(place)
                         self._taken.add(place)
-                        return place, Look(tuple(things), for_more)
+                        return place, self._waiting.pop(place)
                 self._idle += 1
                 self._changed.wait()
                 self._idle -= 1
@@ -67,5 +71,4 @@ class Due(Generic[T]):
     def is_behind(self) -> bool:
         """Whether more is due than there are threads that wait for it."""
         with self._changed:
-            due = sum(1 for noted, for_more in self._waiting.values() if noted or for_more)
-            return due > self._idle
+            return sum(not look.is_empty for look in self._waiting.values()) > self._idle

@@ -27,6 +27,7 @@ OutboxError
 ├── MissingIndex               the relay's index isn't there yet
 ├── TransactionGivenUp         a transaction failed as often as it may be tried
 ├── NoTransactions             this MongoDB has none, and something declared needs them
+├── NoChangeStream             this MongoDB has none: it is polled instead
 ├── PublishError               the broker refused this one message
 └── BrokerUnavailable          the broker can't be reached, or what became of the
                                messages is not known
@@ -169,6 +170,10 @@ class TransactionGivenUp(OutboxError):
 
 class NoTransactions(OutboxError):
     """A standalone MongoDB has no transactions: make it a replica set, if only of one."""
+
+
+class NoChangeStream(OutboxError):
+    """This MongoDB has no change streams: they take a replica set, if only of one."""
 
 
 class PublishError(OutboxError):

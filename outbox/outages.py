@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Lock
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,18 @@ class Outages:
                 time.monotonic() - since,
                 extra={"action": "outage"},
             )
+
+    @contextmanager
+    def told(self, *errors: type[Exception]) -> Iterator[None]:
+        """Tell that one began if the block meets with one of `errors`, which ends the block; that
+        it has ended if the block comes to its end. Other exceptions pass, and say nothing.
+        """
+        try:
+            yield
+        except errors as error:
+            self.began(error)
+        else:
+            self.ended()
 
 
 consumers = Outages("Consumers")

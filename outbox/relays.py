@@ -19,11 +19,11 @@ from pymongo.errors import PyMongoError
 
 from outbox import change_stream, clock, connections, outages, signals
 from outbox.batch import CLOCK_TOLERANCE
-from outbox.change_stream import Commit, NoChangeStream
+from outbox.change_stream import Commit
 from outbox.document import Document, relaying
 from outbox.due import Due, Look
 from outbox.envelope import Envelope
-from outbox.errors import BrokerUnavailable, MissingIndex, StoreUnavailable
+from outbox.errors import BrokerUnavailable, MissingIndex, NoChangeStream, StoreUnavailable
 from outbox.lease import Lease
 from outbox.relay import Relay, lease
 from outbox.telemetry import telemetry
@@ -73,7 +73,9 @@ class Relays:
         self._relays = {relay.collection: relay for relay in relays}
         self._due: Due[Place] = Due()
         self._held: dict[Place, Held] = {}
-        self._stopped, self._is_watching = Event(), Event()
+        self._stopped = Event()
+        #: Whether a change stream tells of each commit; otherwise MongoDB is polled.
+        self.is_watching = False
         self._poll = POLL_MIN
         self._lately: dict[str, None] = {}
         self._rests_until: dict[Place, float] = {}
@@ -85,11 +87,6 @@ class Relays:
         ]
         # Daemons: a thread that hangs doesn't keep the process from ending, in the end.
         self._threads = [Thread(target=run, name=name, daemon=True) for name, run in named]
-
-    @property
-    def is_watching(self) -> bool:
-        """Whether a change stream tells of each commit; otherwise it is polled."""
-        return self._is_watching.is_set()
 
     def start(self) -> None:
         logger.info("Relays start: %s", ", ".join(self._relays), extra={"action": "relay"})
@@ -122,27 +119,30 @@ class Relays:
         """Take each commit as a wake; while there is no change stream, the sweeps do instead."""
         while not self._stopped.is_set():
             try:
-                for commit in change_stream.commits(list(self._relays), self._stopped):
-                    if not self.is_watching:
-                        # What was committed before the stream was open is found by a sweep.
-                        self._is_watching.set()
-                        self._sweep_once()
-                        logger.info("Woken by the change stream.", extra={"action": "relay"})
-                    if commit is not None:
-                        self._note(commit)
+                with connections.store_errors():
+                    self._watch_commits()
             except NoChangeStream as error:
                 logger.warning("MongoDB is polled: %s", error, extra={"action": "relay"})
                 return
             except (PyMongoError, StoreUnavailable) as error:
                 if self.is_watching:
-                    reason = str(error).partition(", Timeout: ")[0]
                     logger.warning(
                         "The change stream broke off, MongoDB is polled meanwhile: %s",
-                        reason,
+                        error,
                         extra={"action": "relay"},
                     )
-                self._is_watching.clear()
+                self.is_watching = False
                 self._stopped.wait(WATCH_AGAIN)
+
+    def _watch_commits(self) -> None:
+        for commit in change_stream.commits(list(self._relays), self._stopped):
+            if not self.is_watching:
+                # What was committed before the stream was open is found by a sweep.
+                self.is_watching = True
+                self._sweep_once()
+                logger.info("Woken by the change stream.", extra={"action": "relay"})
+            if commit is not None:
+                self._note(commit)
 
     def _note(self, commit: Commit) -> None:
         place = Place(commit.collection, commit.partition)
@@ -193,7 +193,7 @@ class Relays:
         if relay.rests_for:
             return  # a sweep comes when it is over
         held = self._held.pop(place, None)
-        if held is None and not (look.things or look.for_more):
+        if held is None and look.is_empty:
             return
         if held is None or not held.lease.keep():
             if held is not None:
@@ -254,17 +254,16 @@ class Relays:
 @contextmanager
 def _reported(what: str) -> Iterator[None]:
     """Tell of what goes wrong, and go on: all stays pending, and a sweep comes soon."""
+    # Of a broker that is away, the relays' circuit breaker tells.
     try:
-        with connections.store_errors():
+        with (
+            suppress(BrokerUnavailable),
+            outages.relays.told(StoreUnavailable),
+            connections.store_errors(),
+        ):
             yield
-    except BrokerUnavailable:
-        pass  # the relays' circuit breaker tells of it
-    except StoreUnavailable as error:
-        outages.relays.began(error)
     except MissingIndex as error:
         logger.error("%s: %s", what, error, extra={"action": "relay"})
     except Exception:
         # Any exception: what is wrong in one partition or collection is not the others' fault.
         logger.exception("Relaying %s failed.", what, extra={"action": "relay"})
-    else:
-        outages.relays.ended()

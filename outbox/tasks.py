@@ -82,14 +82,9 @@ def _write_what_is_counted(**kwargs: object) -> None:
 @contextmanager
 def _outages() -> Iterator[None]:
     """Let a sweep end early: all stays pending, and the next one comes soon."""
-    try:
+    # Of a broker that is away, the relays' circuit breaker tells.
+    with suppress(BrokerUnavailable), outages.relays.told(StoreUnavailable, RedisError):
         yield
-    except BrokerUnavailable:
-        pass  # the relays' circuit breaker tells of it
-    except (StoreUnavailable, RedisError) as error:
-        outages.relays.began(error)
-    else:
-        outages.relays.ended()
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import signal
 import sys
+from threading import Event
 from typing import Any
 
 from django.core.management.base import (
@@ -60,6 +62,24 @@ def helped(*examples: str) -> dict[str, Any]:
     lines = "\n".join(f"  manage.py {example}" for example in examples)
     formatter: type[argparse.HelpFormatter] = HelpFormatter
     return {"epilog": f"{title}\n{lines}" if examples else None, "formatter_class": formatter}
+
+
+def told_to_stop() -> Event:
+    """Set once SIGTERM or SIGINT has come, from now on; a second SIGINT ends the process at once.
+
+    What is in hand then is left as by any death. Call it before threads are started: whoever starts
+    the process may be done with it at once.
+    """
+    stopped = Event()
+
+    def stop(number: int, frame: object) -> None:
+        if stopped.is_set() and number == signal.SIGINT:
+            os._exit(130)
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return stopped
 
 
 def nobody_reads() -> None:

@@ -1,15 +1,13 @@
 """Consume events: give them to the subscribers' handlers, until told to stop."""
 
-import os
-import signal
-import threading
+from threading import Event
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from outbox.consumers import Consumers, started
 from outbox.discovery import subscribers
-from outbox.management.base import OutboxCommand
+from outbox.management.base import OutboxCommand, told_to_stop
 
 
 class Command(OutboxCommand):
@@ -25,10 +23,7 @@ class Command(OutboxCommand):
         )
 
     def handle(self, *names: Any, **options: Any) -> None:
-        stopped = threading.Event()
-        # Before the threads: whoever starts this may be done with it at once.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, _: _stop(stopped, number))
+        stopped = told_to_stop()
         consumers = self._start(options["names"], stopped)
         if consumers is None:
             return
@@ -44,16 +39,9 @@ class Command(OutboxCommand):
             if said := ", ".join(f"{number} {what}" for what, number in counts.items()):
                 self.stdout.write(f"{consumer.subscriber.name} {consumer.stream}: {said}")
 
-    def _start(self, names: list[str], stopped: threading.Event) -> Consumers | None:
+    def _start(self, names: list[str], stopped: Event) -> Consumers | None:
         """The consumers, started; None if it is time to stop before the servers can be reached."""
         chosen = subscribers(names)
         if not chosen:
             raise CommandError("No app declares a subscriber: add `subscribes` to a messaging.py.")
         return started(chosen, stopped)
-
-
-def _stop(stopped: threading.Event, number: int) -> None:
-    if stopped.is_set() and number == signal.SIGINT:
-        # Told for the second time: what is in hand is delivered again, as after any death.
-        os._exit(130)
-    stopped.set()

@@ -1,14 +1,11 @@
 """Relay messages as they are committed: the relay as a process of its own, without Celery."""
 
-import os
-import signal
-import threading
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from outbox.discovery import relays
-from outbox.management.base import OutboxCommand
+from outbox.management.base import OutboxCommand, told_to_stop
 from outbox.relays import Relays
 
 
@@ -32,10 +29,7 @@ class Command(OutboxCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["threads"] < 1:
             raise CommandError("--threads must be 1 or more.")
-        stopped = threading.Event()
-        # Before the threads: whoever starts this may be done with it at once.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, _: _stop(stopped, number))
+        stopped = told_to_stop()
         found = relays()
         if not found:
             raise CommandError(
@@ -51,9 +45,3 @@ class Command(OutboxCommand):
         if not running.stop():
             raise CommandError("A batch was still busy; what of it is pending is published again.")
         self.stdout.write(f"{running.published} published.")
-
-
-def _stop(stopped: threading.Event, number: int) -> None:
-    if stopped.is_set() and number == signal.SIGINT:
-        os._exit(130)  # told for the second time; what is in hand is published again
-    stopped.set()
