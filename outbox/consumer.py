@@ -279,7 +279,8 @@ class Consumer:
                     extra=self._log,
                 )
             begun = min(1, self._failures.max_attempts - 1)
-            self._failures.defer(found.in_turn, attempts=begun)
+            self._failures.defer(found.in_turn, attempts=begun, begun=True)
+            self._runner.doubt(found.in_turn)
             self._failures.defer(found.early, wait=conf.GAP_TIMEOUT, early=True)
             self._group.acknowledge(entries)
         self._claim_at = time.monotonic() + 2 * conf.LEASE

@@ -5,10 +5,11 @@ that writes it into the metadata of each message.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from uuid_utils import uuid7
 
@@ -30,6 +31,19 @@ def trace_id(traceparent: object) -> str | None:
     return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else None
 
 
+class ConsumerInbox(NamedTuple):
+    """What a consumer has documents remember of the events of its stream, under `key`.
+
+    A document forgets none of the `unsettled` ones: those that may have had their effect, and that
+    the consumer hasn't noted. `is_current()` says whether the stream is still this consumer's: one
+    that was paused, and taken over from, finds out before it decides by what it has loaded.
+    """
+
+    key: str
+    unsettled: set[str]
+    is_current: Callable[[], bool]
+
+
 @dataclass(frozen=True, kw_only=True)
 class MessageContext:
     """What a message handler may know beside the message.
@@ -40,12 +54,14 @@ class MessageContext:
     `fingerprint` is a digest of what a caller who may repeat itself sent under `message_id`: the
     repository then tells a repeat from another message under the same id, and keeps the
     aggregate as the message leaves it, so that the repeat can be given the same answer.
+    `inbox` is that of the consumer which sends a command for an event.
     """
 
     correlation_id: str = field(default_factory=new_id)
     traceparent: str = field(default_factory=new_traceparent)
     message_id: str | None = None
     fingerprint: str | None = None
+    inbox: ConsumerInbox | None = None
 
     def metadata(self) -> dict[str, str]:
         """The ids as they stand in a published message's metadata."""

@@ -167,6 +167,15 @@ def ids(subscriber: str | None = None) -> Iterator[str]:
             yield found["_id"]
 
 
+def unsettled(subscriber: str) -> list[str]:
+    """The ids of the events that may still be replayed, the newest `COUNTED` of each state."""
+    found: list[str] = []
+    for state in (DEAD, REPLAYING):
+        letters = _letters().find({"subscriber": subscriber, "state": state}, {"event_id": 1})
+        found += (one["event_id"] for one in letters.sort("failed_at", -1).limit(COUNTED))
+    return found
+
+
 def replay(letter_id: str, *, by: str = "") -> None:
     """Have the subscriber, and nobody else, try this event again; it is due at once.
 

@@ -4,8 +4,8 @@ An event is deferred that failed and waits for its next attempt; that comes too 
 before it is missing or deferred; or that is replayed from the dead letters. Kept in MongoDB:
 
     outbox_deferred  {_id: "subscriber:topic:aggregate id:number", subscriber, stream, topic,
-                      aggregate_id, sequence, text, attempts, due_at, since, early?, last_error?,
-                      alerted?, replays?}
+                      aggregate_id, sequence, event_id, text, attempts, due_at, since, early?,
+                      begun?, last_error?, alerted?, replays?}
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +27,11 @@ INDEXES = [
     IndexModel(
         [("subscriber", 1), ("stream", 1), ("aggregate_id", 1), ("sequence", 1)],
         name="outbox_deferred_order",
+    ),
+    IndexModel(
+        [("subscriber", 1), ("begun", 1)],
+        name="outbox_deferred_begun",
+        partialFilterExpression={"begun": True},
     ),
 ]
 
@@ -62,11 +67,15 @@ def put(
     due_at: datetime,
     attempts: int = 0,
     early: bool = False,
+    begun: bool = False,
     last_error: str = "",
     replays: str | None = None,
 ) -> None:
-    """Defer events until `due_at`: one request; what is deferred already stays as it is."""
-    extra = {"early": early, "last_error": last_error, "replays": replays}
+    """Defer events until `due_at`: one request; what is deferred already stays as it is.
+
+    Those that have `begun` may have had a part of their effect, or all of it.
+    """
+    extra = {"early": early, "begun": begun, "last_error": last_error, "replays": replays}
     _insert(
         # By its place: two events may be given one id, by mistake.
         _entry(
@@ -111,6 +120,7 @@ def _entry(
         "topic": one.topic,
         "aggregate_id": one.aggregate_id,
         "sequence": one.sequence,
+        "event_id": one.event_id,
         "text": one.text,
         "due_at": due_at,
         "since": clock.now(connections.database()),
@@ -169,12 +179,19 @@ def begin(one: Deferred, *, due_at: datetime, counted: bool = True) -> bool:
     Dying in the attempt, the event is due again at `due_at`, and has no `last_error`.
     """
     changes = {
-        "$set": {"due_at": due_at, "early": False},
+        "$set": {"due_at": due_at, "early": False, "begun": True},
         "$inc": {"attempts": int(counted)},
         "$unset": {"last_error": ""},
     }
     found: int = _deferred().update_one({"_id": one.id}, changes).matched_count
     return found == 1
+
+
+def begun(subscriber: str) -> list[str]:
+    """The ids of the events that may have had a part of their effect, or all of it."""
+    wanted = {"subscriber": subscriber, "begun": True}
+    found = _deferred().find(wanted, {"event_id": 1}).hint("outbox_deferred_begun")
+    return [one["event_id"] for one in found]
 
 
 def put_off(one: Deferred, due_at: datetime, **changes: Any) -> None:

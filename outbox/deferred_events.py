@@ -147,7 +147,9 @@ class DeferredEvents:
                 extra=one.delivery.log
                 | {"action": "handle", "subscriber": self._subscriber.name, "attempt": attempts},
             )
-        due_again = clock.after(connections.database(), backoff.delay(max(1, attempts)))
+        # Who dies of the last attempt has it known at once that there is none to come.
+        wait = backoff.delay(max(1, attempts)) if attempts < self._failures.max_attempts else 0.0
+        due_again = clock.after(connections.database(), wait)
         if not deferred.begin(one, due_at=due_again, counted=counted):
             return True
         notes.also = partial(self._finish, one)

@@ -37,7 +37,7 @@ class Failures:
         for event, error in result.failed:
             if not self.failed(event, error, notes, attempts=1):
                 waits.add(event.aggregate_id)
-        self.defer(result.away, wait=backoff.delay(1))
+        self.defer(result.away, wait=backoff.delay(1), begun=True)
         behind = [event for event in result.left if event.aggregate_id in waits]
         self.defer([event for event in result.left if event.aggregate_id not in waits])
         # Due now: whoever works off what is due puts them off until the one before them is.
@@ -51,6 +51,7 @@ class Failures:
         wait: float = 0.0,
         attempts: int = 0,
         early: bool = False,
+        begun: bool = False,
         error: str = "",
     ) -> None:
         """Have events wait for so many seconds, or if they are `early`, for their turn."""
@@ -65,6 +66,7 @@ class Failures:
             due_at=_in(wait),
             attempts=attempts,
             early=early,
+            begun=begun,
             last_error=error,
         )
 
@@ -103,7 +105,7 @@ class Failures:
             | {"action": "handle", "subscriber": self.subscriber.name, "attempt": attempts},
         )
         if waiting is None:
-            self.defer([event], wait=wait, attempts=attempts, error=text)
+            self.defer([event], wait=wait, attempts=attempts, begun=True, error=text)
         else:
             deferred.put_off(waiting, _in(wait), last_error=text)
         return False

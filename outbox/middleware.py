@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
@@ -24,7 +25,7 @@ class MessageContextMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = {
+        given: dict[str, Any] = {
             name: text
             for name, header, pattern in (
                 ("correlation_id", HEADER, CORRELATION_ID),

@@ -23,6 +23,7 @@ from outbox.errors import (
     MessagingError,
     OutboxFull,
     StaleVersion,
+    Superseded,
 )
 from outbox.mapping import EventMapping
 from outbox.messages import DomainEvent
@@ -76,15 +77,18 @@ class DocumentRepository(ABC, Generic[A]):
         """Load an aggregate, without the messages that wait in its document.
 
         Raises `AggregateNotFound`; `NotAdoptable`; `AlreadyHandled` if the message being handled
-        has changed this aggregate before; `StaleVersion` if it is not at `expected_version`.
+        has changed this aggregate before; `StaleVersion` if it is not at `expected_version`;
+        `Superseded` in a consumer that has been taken over from.
         """
         with connections.store_errors():
             found = self._documents.find_one({"_id": aggregate_id}, saving.LOADED)
         if found is None:
             raise AggregateNotFound(f"There is no {aggregate_id!r} in {self.collection}.")
         aggregate = self._load(found)
-        known = aggregate.stored
-        saving.refuse_repeat(aggregate_id, known.handled, context.current())
+        saving.refuse_repeat(aggregate_id, found.get("outbox", {}), context.current())
+        # After loading: whoever took over from this consumer has had no effect that isn't in here,
+        # and what comes later changes the version.
+        _refuse_if_superseded()
         if expected_version not in (None, aggregate.version):
             raise StaleVersion(
                 f"{aggregate_id} is at version {aggregate.version}, not at the one asked for."
@@ -234,6 +238,12 @@ class DocumentRepository(ABC, Generic[A]):
 
     def _refuse_repeat(self, aggregate_id: str) -> None:
         with connections.store_errors():
-            found = self._documents.find_one({"_id": aggregate_id}, {"outbox.handled": 1}) or {}
-        handled = found.get("outbox", {}).get("handled", [])
-        saving.refuse_repeat(aggregate_id, handled, context.current())
+            shown = {"outbox.handled": 1, "outbox.consumed": 1}
+            found = self._documents.find_one({"_id": aggregate_id}, shown) or {}
+        saving.refuse_repeat(aggregate_id, found.get("outbox", {}), context.current())
+
+
+def _refuse_if_superseded() -> None:
+    inbox = context.current().inbox
+    if inbox is not None and not inbox.is_current():
+        raise Superseded("Another consumer has taken over the stream of this event.")

@@ -6,6 +6,7 @@
         "sequences": {"orders": 4},       the last sequence number given out, per topic
         "pending": [ … ],                 in order; being here IS "undispatched"
         "handled": ["…", …],              the embedded inbox: the last ids that had an effect
+        "consumed": {"stock:…": ["…"]},   the same by consumer: none that it hasn't noted is missing
         "answers": [ … ] } }              the aggregate as repeatable commands left it
 
 The repository only pushes to `pending`, the relay only pulls from it by event id; so neither has to

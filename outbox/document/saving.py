@@ -1,8 +1,9 @@
 """Saving: the one insert or update that stores an aggregate together with its messages."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from zlib import crc32
 
 from bson import encode
@@ -13,6 +14,9 @@ from outbox.context import MessageContext, new_id
 from outbox.document import Document
 from outbox.errors import AlreadyHandled, MessageIdReused, NotAdoptable, OutboxFull
 from outbox.mapping import Outgoing
+
+#: Events that a document remembers of each consumer, beside those that it hasn't noted.
+CONSUMED = 20
 
 #: What loading an aggregate leaves with the server.
 LOADED = {"outbox.pending": 0, "outbox.answers": 0}
@@ -27,6 +31,7 @@ class Stored:
     partition: int
     sequences: dict[str, int] = field(default_factory=dict)
     handled: list[str] = field(default_factory=list)
+    consumed: dict[str, list[str]] = field(default_factory=dict)
     #: False for a document that had no outbox yet when it was loaded.
     adopted: bool = True
 
@@ -61,14 +66,16 @@ def stored(document: Document, fields: Document) -> Stored:
         partition=outbox.get("partition", partition_of(document["_id"])),
         sequences=outbox.get("sequences", {}),
         handled=outbox.get("handled", []),
+        consumed=outbox.get("consumed", {}),
         adopted="partition" in outbox,
     )
 
 
-def refuse_repeat(aggregate_id: str, handled: Sequence[str], context: MessageContext) -> None:
-    """Raise if the message of `context` is among the `handled` ones, or has the id of another."""
-    for entry in handled:
-        message_id = context.message_id
+def refuse_repeat(aggregate_id: str, outbox: Document, context: MessageContext) -> None:
+    """Raise if the message of `context` is among the handled ones, or has the id of another."""
+    message_id = context.message_id
+    # In those of all consumers: a topic that is spread over others moves events between streams.
+    for entry in chain(outbox.get("handled", ()), *outbox.get("consumed", {}).values()):
         # An id may have a `#` of its own: others publish events too.
         if message_id is None or not (entry == message_id or entry.startswith(f"{message_id}#")):
             continue
@@ -94,6 +101,7 @@ def insert(
         partition=partition_of(aggregate_id),
         sequences=sequences,
         handled=_handled(context),
+        consumed=_consumed({}, context),
     )
     outbox: Document = {
         "partition": after.partition,
@@ -101,6 +109,8 @@ def insert(
         "pending": pending,
         "handled": after.handled,
     }
+    if after.consumed:
+        outbox["consumed"] = after.consumed
     if context.fingerprint is not None:
         outbox["answers"] = [_answer(context, 1, fields)]
     return {"_id": aggregate_id, "version": 1, **fields, "outbox": outbox}, after
@@ -173,6 +183,9 @@ def update(
     if not before.adopted:
         sets["outbox.partition"] = before.partition
     sets["version"] = version + 1
+    consumed = _consumed(before.consumed, context)
+    # Set, not pushed: what may be dropped, the consumer knows; and nobody has saved in between.
+    sets |= {f"outbox.consumed.{key}": ids for key, ids in consumed.items()}
     push: Document = {}
     if pending:
         push["outbox.pending"] = {"$each": pending}
@@ -188,6 +201,7 @@ def update(
         partition=before.partition,
         sequences=sequences,
         handled=before.handled + fresh,
+        consumed=before.consumed | consumed,
     )
     return {operator: change for operator, change in changes.items() if change}, after
 
@@ -234,6 +248,18 @@ def _handled(context: MessageContext) -> list[str]:
     if context.fingerprint is None:
         return [context.message_id]
     return [f"{context.message_id}#{context.fingerprint}"]
+
+
+def _consumed(before: dict[str, list[str]], context: MessageContext) -> dict[str, list[str]]:
+    """What a document remembers of the consumer whose command this is, if that changes."""
+    inbox, event_id = context.inbox, context.message_id
+    if inbox is None or event_id is None:
+        return {}
+    known = before.get(inbox.key, [])
+    if event_id in known:
+        return {}
+    older, recent = known[: 1 - CONSUMED], known[1 - CONSUMED :]
+    return {inbox.key: [one for one in older if one in inbox.unsettled] + recent + [event_id]}
 
 
 def _answer(context: MessageContext, version: int, fields: Document) -> Document:

@@ -146,6 +146,9 @@ class EffectRunner(ABC):
     def take_over(self, lease: Lease) -> None:  # noqa: B027 - most have nothing to clear away
         """Clear away what a dead holder of the lease may have left: called by the new one."""
 
+    def doubt(self, deliveries: Sequence[Delivery]) -> None:  # noqa: B027 - most have no doubts
+        """These may have had their effect, by a consumer that died before it noted them."""
+
     def wants(self, delivery: Delivery) -> bool:
         """Whether there is a handler for it; there is none for a tombstone."""
         if delivery.flaw:

@@ -2,23 +2,32 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
+from outbox import context, dead_letters, deferred
 from outbox.breaker import Breaker
+from outbox.context import ConsumerInbox
 from outbox.delivery import Delivery
 from outbox.effects.base import EffectRunner, GoOn, Notes, Result
 from outbox.errors import AlreadyHandled, MessagingError
+from outbox.lease import Lease
 from outbox.message_bus import MessageBus
 from outbox.messages import Command
 from outbox.subscriber import Subscriber
 from outbox.upcasting import Upcaster
 
-#: Events between two notes. A document remembers the last OUTBOX_HANDLED messages (100), and what
-#: was handled since the last note must be among them if it comes again.
+#: Events between two notes: so many are tried again, and refused, after a death.
 CHUNK = 20
 
 
 class Embedded(EffectRunner):
-    """Sends the commands that handlers return, each under the event's id."""
+    """Sends the commands that handlers return, each under the event's id.
+
+    Documents remember the event for as long as a repeat can come, however many others change them
+    meanwhile. What can come again has begun and isn't noted, and the consumer knows what that is:
+    it has begun it itself, or finds it with what a dead one has left, among the deferred, or among
+    the dead letters. A document has a list for each stream, to which only its consumer writes.
+    """
 
     def __init__(
         self,
@@ -29,8 +38,29 @@ class Embedded(EffectRunner):
     ) -> None:
         super().__init__(subscriber, upcasters, breaker)
         self._bus = bus
+        self._inbox: ConsumerInbox | None = None
+        self._unsettled: set[str] = set()
+
+    def take_over(self, lease: Lease) -> None:
+        """Find out what may have had its effect without being noted."""
+        name = self.subscriber.name
+        self._unsettled = {*deferred.begun(name), *dead_letters.unsettled(name)}
+        # The key is part of a path in the document.
+        key = lease.name.removeprefix("consumer:").replace(".", "_").replace("$", "_")
+        self._inbox = ConsumerInbox(key, self._unsettled, lease.keep)
+
+    def doubt(self, deliveries: Sequence[Delivery]) -> None:
+        """What a dead consumer has left."""
+        self._unsettled.update(one.event_id for one in deliveries)
 
     def _run(self, deliveries: Sequence[Delivery], notes: Notes, go_on: GoOn) -> Result:
+        begun = {one.event_id for one in deliveries} - self._unsettled
+        self._unsettled |= begun
+        result = self._handle(deliveries, notes, go_on)
+        self._unsettled -= begun & {one.event_id for one in result.left}
+        return result
+
+    def _handle(self, deliveries: Sequence[Delivery], notes: Notes, go_on: GoOn) -> Result:
         result, done = Result(), list[Delivery]()
         for delivery in deliveries:
             if delivery.aggregate_id in result.blocked or not go_on():
@@ -45,11 +75,15 @@ class Embedded(EffectRunner):
                 continue
             done.append(delivery)
             if len(done) == CHUNK:
-                # Dying here: delivered again, and refused by the documents that remember them.
-                notes.keep(done)
+                self._note(done, notes)
                 done = []
-        notes.keep(done)
+        self._note(done, notes)
         return result
+
+    def _note(self, done: Sequence[Delivery], notes: Notes) -> None:
+        # Dying here: delivered again, and refused by the documents that remember them.
+        notes.keep(done)
+        self._unsettled.difference_update(one.event_id for one in done)
 
     def conversation(self, delivery: Delivery) -> AbstractContextManager[object]:
         """Nothing more: `_send` has opened it for the handler and its commands together."""
@@ -57,7 +91,10 @@ class Embedded(EffectRunner):
 
     def _send(self, delivery: Delivery) -> None:
         fresh = False
-        with super().conversation(delivery):
+        with (
+            super().conversation(delivery),
+            context.use(replace(context.current(), inbox=self._inbox)),
+        ):
             for command in self._commands(delivery):
                 try:
                     self._bus.handle(command, message_id=delivery.event_id)
