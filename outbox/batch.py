@@ -151,12 +151,13 @@ def settle(documents: Collection[Document], batch: Batch, outcomes: list[Outcome
     ]
     if envelopes:
         at = clock.now(documents.database)
+        # Dying here, or between the two writes: published again, and archived only once.
+        archived = conf.RETENTION is not None and _archive(documents, envelopes, at)
         try:
-            archived = _archive_and_pull(documents, batch, envelopes, at)
+            _pull(documents, batch, envelopes)
         except AutoReconnect:
-            # pymongo doesn't repeat an update of many; pulling by event id may be repeated. So must
-            # archiving: no majority was waited for, and a server that died may have forgotten it.
-            archived = _archive_and_pull(documents, batch, envelopes, at)
+            # pymongo doesn't repeat an update of many; pulling by event id may be repeated.
+            _pull(documents, batch, envelopes)
         signals.messages_published.send_robust(
             documents.name, messages=envelopes, began=batch.began, at=at, archived=archived
         )
@@ -173,16 +174,6 @@ def settle(documents: Collection[Document], batch: Batch, outcomes: list[Outcome
             # Nobody's fault, nobody's attempt: all that is left stays due.
             raise outcome.error
     return len(envelopes)
-
-
-def _archive_and_pull(
-    documents: Collection[Document], batch: Batch, envelopes: list[Envelope], at: datetime
-) -> bool:
-    """Whether they were archived; pulled they are."""
-    # Dying here, or between the two writes: published again, and archived only once.
-    archived = conf.RETENTION is not None and _archive(documents, envelopes, at)
-    _pull(documents, batch, envelopes)
-    return archived
 
 
 def _archive(documents: Collection[Document], envelopes: list[Envelope], at: datetime) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from pymongo import IndexModel, WriteConcern
+from pymongo import IndexModel
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
@@ -43,12 +43,12 @@ def archive(
     database: Database[Any], collection: str, envelopes: Sequence[Envelope], at: datetime
 ) -> None:
     """Keep what was published: one request for all of it, and no harm in doing it again."""
-    # w=1 is enough: the pull that follows waits for a majority, and whatever has its oplog entry
-    # has this one, which lies before it. A pull that has to be repeated may meet another server,
-    # or the same one after a crash: then this is repeated as well.
-    dispatched = database.get_collection(COLLECTION, write_concern=WriteConcern(1))
+    # Waits for a majority, as all that can't be written again does: after the pull, nothing else
+    # has what was published. With w=1, a server that died in between would have forgotten some.
     try:
-        dispatched.insert_many([_entry(collection, e, at) for e in envelopes], ordered=False)
+        database[COLLECTION].insert_many(
+            [_entry(collection, e, at) for e in envelopes], ordered=False
+        )
     except BulkWriteError as error:
         # Published for a second time after a crash: it is in the archive already.
         connections.raise_unless_duplicate(error)
