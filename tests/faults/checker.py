@@ -35,6 +35,9 @@ class Faults:
     invented: list[Event] = field(default_factory=list)
     #: Still pending. The checker is asked when all should be done.
     stuck: list[Event] = field(default_factory=list)
+    #: Told of a change that its cause had made before. Sums of what was changed may have been put
+    #: right meanwhile, by somebody who gave back what was had too often.
+    caused_twice: list[Event] = field(default_factory=list)
     effect_twice: list[Event] = field(default_factory=list)
     effect_missing: list[Event] = field(default_factory=list)
     #: Had its effect after one with a higher number.
@@ -73,6 +76,7 @@ def check(
     faults.missing = [one for one in history.missing if one not in waiting]
     faults.out_of_order = history.out_of_order
     faults.invented = history.invented + _altered(streams)
+    faults.caused_twice = _caused_twice(streams)
     for topic, effected in (effects or {}).items():
         _hold_against(documents, topic, effected, faults)
     versions = {one["_id"]: one["version"] for one in documents}
@@ -104,6 +108,18 @@ def _altered(streams: Mapping[str, Entries]) -> list[Event]:
             if first.setdefault(event["eventId"], said) != said:
                 altered.append((event["aggregateId"], topic, event["sequenceNumber"]))
     return altered
+
+
+def _caused_twice(streams: Mapping[str, Entries]) -> list[Event]:
+    """Events that one message has caused in one aggregate, and not in one write."""
+    twice, first = [], {}
+    for topic, entries in streams.items():
+        for _, event in entries:
+            cause = event.get("metadata", {}).get("causationId")
+            write = (event["aggregateId"], topic, cause)
+            if cause and first.setdefault(write, event["timestamp"]) != event["timestamp"]:
+                twice.append((event["aggregateId"], topic, event["sequenceNumber"]))
+    return twice
 
 
 def _hold_against(

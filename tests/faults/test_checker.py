@@ -242,3 +242,20 @@ def test_each_topic_is_checked_for_itself():
         {},
     )
     assert history.check().missing == [("n1", "notes-internal", number) for number in (1, 2)]
+
+
+@pytest.mark.parametrize("seconds", [40, 41])
+def test_an_aggregate_that_one_message_has_changed_in_two_writes_is_named(seconds):
+    later = {"timestamp": f"2025-06-15T15:06:{seconds}.000Z"}
+    cause = {"metadata": {"causationId": "c1"}}
+    streams = {
+        "notes": [event("n1", "notes", 1) | cause, event("n1", "notes", 2) | cause | later],
+        # Others may have the same cause.
+        "notes-internal": [
+            event("n2", "notes-internal", 1) | cause | {"timestamp": "2025-06-15T15:07:00.000Z"}
+        ],
+    }
+    documents = [document("n1", {"notes": 2}), document("n2", {"notes-internal": 1})]
+    found = Right(documents, streams, {}, {}).check()
+    # Two events of one write tell of one moment.
+    assert found == Faults(caused_twice=[("n1", "notes", 2)] if seconds == 41 else [])

@@ -186,23 +186,6 @@ def test_a_pull_whose_answer_was_lost_is_repeated_and_not_published_again(
     assert published(publisher) == [("a", 1)]
 
 
-def test_a_pull_whose_answer_never_comes_is_sent_again(mongo, relay, repository, monkeypatch):
-    write(repository, "a")
-    documents = type(mongo["notes"])
-    update_many, calls = documents.update_many, []
-
-    def cut_off(self, *args, **kwargs):
-        calls.append(self.name)
-        if len(calls) == 1:
-            raise AutoReconnect
-        return update_many(self, *args, **kwargs)
-
-    monkeypatch.setattr(documents, "update_many", cut_off)
-    assert relay.sweep() == 2
-    assert pending(mongo) == []
-    assert mongo["outbox_dispatched"].count_documents({}) == 2
-
-
 def test_a_message_that_the_broker_refuses_waits_and_so_do_those_behind_it(
     mongo, relay, repository, publisher, monkeypatch
 ):
