@@ -159,6 +159,21 @@ def _indexes(database):
 
 
 @pytest.fixture
+def admin_log(db, django_user_model, monkeypatch):
+    """The admin's log of what commands do: who, what and why. Its user runs them."""
+    from django.contrib.admin.models import LogEntry
+
+    monkeypatch.setattr("getpass.getuser", lambda: "alice")
+    django_user_model.objects.create_user("alice")
+
+    def rows():
+        found = LogEntry.objects.order_by("pk").select_related("user")
+        return [(one.user.username, one.object_repr, one.change_message) for one in found]
+
+    return rows
+
+
+@pytest.fixture
 def redis(redis_url, settings):
     """The real Redis, emptied, as the broker."""
     yield from _broker(redis_url, settings)

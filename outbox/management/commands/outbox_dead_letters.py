@@ -9,10 +9,11 @@ from outbox.dead_letter_listing import DEAD, REPLAYING
 from outbox.discovery import subscribers
 from outbox.management import acting, letter_text
 from outbox.management.base import OutboxCommand, helped
-from outbox.management.operator import operator
+from outbox.management.operator import add_user, operator
 from outbox.management.progress import progress
 from outbox.management.selecting import add_filters, one_way, selection
 from outbox.message_store import REACH, Selection
+from outbox.models import DeadLetter
 
 FILTERS = ("subscriber", "error_type", "type", "topic", "since")
 
@@ -58,6 +59,7 @@ class Command(OutboxCommand):
             action.add_argument("--all", action="store_true", help="all that are dead")
             add_filters(action, *FILTERS)
             action.add_argument("--dry-run", action="store_true", help="only say which")
+            add_user(action)
             if name == "discard":
                 action.add_argument("--reason", required=True, help="why, for whoever asks")
 
@@ -99,15 +101,16 @@ class Command(OutboxCommand):
         if dry_run:
             self._preview(action, chosen)
             return
+        who, reason = operator(self, options["user"]), options.get("reason", "")
         with progress(self.stderr, acting.total("dead_letters", chosen)) as told:
             if action == "replay":
-                done = operations.replay_dead_letters(
-                    chosen, by=operator(), most=None, progress=told
-                )
+                done = operations.replay_dead_letters(chosen, by=who.name, most=None, progress=told)
             else:
                 done = operations.discard_dead_letters(
-                    chosen, reason=options["reason"], by=operator(), most=None, progress=told
+                    chosen, reason=reason, by=who.name, most=None, progress=told
                 )
+        title = "Replayed" if action == "replay" else "Discarded"
+        who.log(title, DeadLetter, chosen, done.ids, done.count, reason)
         if action == "replay" and done.count:
             self.stdout.write(f"{done.count} to be tried again by their subscribers' consumers")
         else:

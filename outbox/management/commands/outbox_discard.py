@@ -7,9 +7,10 @@ from django.core.management.base import CommandError, CommandParser
 from outbox import operations
 from outbox.management import acting, pending_text
 from outbox.management.base import OutboxCommand
-from outbox.management.operator import operator
+from outbox.management.operator import add_user, operator
 from outbox.management.progress import progress
 from outbox.management.selecting import add_filters, one_way, selection
+from outbox.models import PendingMessage
 
 
 class Command(OutboxCommand):
@@ -27,6 +28,7 @@ class Command(OutboxCommand):
         add_filters(parser, "topic", "type")
         parser.add_argument("--reason", required=True, help="why, for whoever asks")
         parser.add_argument("--dry-run", action="store_true", help="only say which")
+        add_user(parser)
 
     def handle(
         self, *args: Any, ids: list[str], reason: str, dry_run: bool, **options: Any
@@ -38,9 +40,9 @@ class Command(OutboxCommand):
         if dry_run:
             pending_text.show(self, chosen, "discard", "discarded")
             return
+        who = operator(self, options["user"])
         with progress(self.stderr, acting.total("pending", chosen)) as told:
-            done = operations.discard(
-                chosen, reason=reason, by=operator(), most=None, progress=told
-            )
+            done = operations.discard(chosen, reason=reason, by=who.name, most=None, progress=told)
+        who.log("Discarded", PendingMessage, chosen, done.ids, done.count, reason)
         self.stdout.write(f"{done.count} discarded")
         acting.tell_missed(self, "pending", chosen, done, "discarded")

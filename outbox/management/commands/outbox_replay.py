@@ -4,9 +4,11 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from outbox import models
 from outbox.envelope import timestamp
 from outbox.management.base import OutboxCommand
 from outbox.management.moments import TIME, moment
+from outbox.management.operator import add_user, operator
 from outbox.management.progress import progress
 from outbox.message_store import DispatchedMessage, Selection
 from outbox.replay import preview, replay
@@ -34,6 +36,7 @@ class Command(OutboxCommand):
         whether = parser.add_mutually_exclusive_group()
         whether.add_argument("--execute", action="store_true", help="do it")
         whether.add_argument("--dry-run", action="store_true", help="only show it, as without")
+        add_user(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         selection = _selection(**options)
@@ -43,7 +46,7 @@ class Command(OutboxCommand):
                 "Nothing in the archive matches; it keeps messages for OUTBOX_RETENTION."
             )
         elif options["execute"]:
-            self._execute(selection, options["to"], found.total)
+            self._execute(selection, found.total, **options)
         else:
             self._show(found.total, found.samples)
 
@@ -56,9 +59,20 @@ class Command(OutboxCommand):
             )
         self.stdout.write("Nothing was published: give --execute to do it.")
 
-    def _execute(self, selection: Selection, to: str | None, total: int) -> None:
+    def _execute(
+        self, selection: Selection, total: int, to: str | None, user: str | None, **options: Any
+    ) -> None:
+        who = operator(self, user)
         with progress(self.stderr, total) as told:
             done = replay(selection, to=to, progress=told)
+        who.log(
+            "Replayed",
+            models.DispatchedMessage,
+            selection,
+            (),
+            done.published,
+            f"To the topic {to}" if to else "",
+        )
         self.stdout.write(
             f"{done.published:,} messages published again; their metadata says "
             f'"replay": "{done.replay}".'

@@ -7,9 +7,10 @@ from django.core.management.base import CommandParser
 from outbox import operations
 from outbox.management import acting, pending_text
 from outbox.management.base import OutboxCommand
-from outbox.management.operator import operator
+from outbox.management.operator import add_user, operator
 from outbox.management.progress import progress
 from outbox.management.selecting import add_filters, one_way, selection
+from outbox.models import PendingMessage
 
 
 class Command(OutboxCommand):
@@ -27,6 +28,7 @@ class Command(OutboxCommand):
         parser.add_argument("--all", action="store_true", help="all that have failed at all")
         add_filters(parser, "topic", "type")
         parser.add_argument("--dry-run", action="store_true", help="only say which")
+        add_user(parser)
 
     def handle(self, *args: Any, ids: list[str], dry_run: bool, **options: Any) -> None:
         one_way(ids, options, ("stuck", "all"), ("topic", "type"))
@@ -35,7 +37,9 @@ class Command(OutboxCommand):
         if dry_run:
             pending_text.show(self, chosen, "retry", "tried again")
             return
+        who = operator(self, options["user"])
         with progress(self.stderr, acting.total("pending", chosen)) as told:
-            done = operations.retry(chosen, by=operator(), most=None, progress=told)
+            done = operations.retry(chosen, by=who.name, most=None, progress=told)
+        who.log("Retried", PendingMessage, chosen, done.ids, done.count)
         self.stdout.write(f"{done.count} to be tried at once")
         acting.tell_missed(self, "pending", chosen, done, "tried again")

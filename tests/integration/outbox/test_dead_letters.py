@@ -18,7 +18,7 @@ from tests.integration.outbox.consuming import (
     waiting,
 )
 
-pytestmark = pytest.mark.usefixtures("mongo")
+pytestmark = pytest.mark.usefixtures("mongo", "admin_log")
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +167,7 @@ def test_the_command_lists_in_words_and_in_json(redis):
     assert "unreadable" in run("list", "--limit", "1")
 
 
-def test_the_command_replays_and_discards(redis):
+def test_the_command_replays_and_discards(redis, admin_log):
     stage = breaking()
     letter_id = fill(redis, stage)
     assert letter_id in run("replay", "--all", "--dry-run")
@@ -179,6 +179,10 @@ def test_the_command_replays_and_discards(redis):
     assert letters()[0]["closed_by"]
     assert "1 discarded" in run("discard", letter_id, "--reason", "junk")
     assert letters()[0]["reason"] == "junk"
+    assert admin_log() == [
+        ("alice", letter_id, "Replayed: By command."),
+        ("alice", letter_id, "Discarded: junk. By command."),
+    ]
 
 
 def test_the_command_says_what_it_could_not_do_and_does_the_rest(redis):

@@ -24,7 +24,7 @@ from tests.integration.outbox.consuming import Stage, publish_notes
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
-pytestmark = pytest.mark.usefixtures("mongo", "redis")
+pytestmark = pytest.mark.usefixtures("mongo", "redis", "admin_log")
 
 
 def envelope(sequence, aggregate_id="n1", **changes):
@@ -79,7 +79,7 @@ def test_a_dry_run_can_be_asked_for_by_name_and_not_together_with_the_real_one(r
     assert redis.dbsize() == 0
 
 
-def test_a_message_is_published_as_it_was_and_marked_as_a_replay(redis):
+def test_a_message_is_published_as_it_was_and_marked_as_a_replay(redis, admin_log):
     publish_notes(1, changes=2)
     before = on(redis)
     redis.flushdb()
@@ -91,6 +91,8 @@ def test_a_message_is_published_as_it_was_and_marked_as_a_replay(redis):
     assert said == f'2 messages published again; their metadata says "replay": "{mark}".\n'
     assert abs(datetime.fromisoformat(mark) - datetime.now(UTC)) < timedelta(minutes=1)
     assert redis.exists("notes-internal") == 0
+    what = "Replayed: 2 of all with topic notes. By command."
+    assert admin_log() == [("alice", "Dispatched messages", what)]
 
 
 def test_the_mark_is_a_cloudevents_attribute(redis, settings):

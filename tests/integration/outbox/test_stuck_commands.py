@@ -4,6 +4,7 @@ import io
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from outbox.discovery import messaging
 from outbox.document import relaying
@@ -11,6 +12,8 @@ from outbox.publishers.memory import InMemoryPublisher
 from outbox.relay import Relay
 from tests import notes
 from tests.notes import Note
+
+pytestmark = pytest.mark.usefixtures("admin_log")
 
 
 @pytest.fixture(autouse=True)
@@ -169,3 +172,55 @@ def test_a_store_that_is_away_is_said_in_words(settings, args):
     settings.OUTBOX_MONGODB_URI = "mongodb://127.0.0.1:1/?directConnection=true"
     settings.OUTBOX_MONGODB_TIMEOUT = 0.2
     assert "MongoDB can't be reached" in run(*args)[2]
+
+
+def test_what_was_done_is_in_the_admins_log_with_who_and_why(refused, mongo, admin_log):
+    a, b = (first(mongo, id)["event_id"] for id in ("a", "b"))
+    run("outbox_retry", "nobody's", a)
+    run("outbox_retry", "--all", "--dry-run")
+    run("outbox_retry", "--all", "--topic", "notes")
+    run("outbox_discard", b, "--reason", "bug 17")
+    assert admin_log() == [
+        ("alice", f"{a}/notes/a", "Retried: By command."),
+        (
+            "alice",
+            "Pending messages",
+            "Retried: 1 of all with topic notes, state failed. By command.",
+        ),
+        ("alice", f"{b}/notes/b", "Discarded: bug 17. By command."),
+    ]
+    assert mongo["outbox_discarded"].find_one()["discarded_by"] == "alice"
+
+
+def test_somebody_else_may_be_named_who_must_be_there(refused, admin_log, django_user_model):
+    assert (
+        run("outbox_retry", "--all", "--user", "bob")[2] == "There is no user 'bob' in the admin."
+    )
+    assert admin_log() == []
+    django_user_model.objects.create_user("bob")
+    assert run("outbox_retry", "--all", "--user", "bob")[0] == "2 to be tried at once\n"
+    assert [who for who, *_ in admin_log()] == ["bob"]
+
+
+def test_without_a_user_of_that_name_it_is_done_and_not_in_the_log(
+    refused, admin_log, monkeypatch, django_user_model
+):
+    django_user_model.objects.all().delete()
+    out, err, _ = run("outbox_retry", "--all")
+    assert out == "2 to be tried at once\n"
+    assert err == (
+        "The admin's log won't have this: there is no user 'alice'; name one with --user.\n"
+    )
+    assert admin_log() == []
+
+
+def test_without_the_relational_database_it_is_done_all_the_same(
+    refused, monkeypatch, django_user_model
+):
+    def away(*_):
+        raise OperationalError("no such table: auth_user")
+
+    monkeypatch.setattr(django_user_model.objects, "get_by_natural_key", away)
+    out, err, _ = run("outbox_retry", "--all")
+    assert out == "2 to be tried at once\n"
+    assert err == "The admin's log won't have this: no such table: auth_user.\n"
