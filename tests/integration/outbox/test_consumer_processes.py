@@ -69,6 +69,19 @@ def test_what_kills_the_process_is_given_up_after_so_many_processes_and_costs_no
     assert waiting() == []
 
 
+def test_what_kills_its_last_process_is_known_as_a_dead_letter_at_once(redis, settings):
+    settings.OUTBOX_MAX_ATTEMPTS = 2
+    settings.OUTBOX_BACKOFF = settings.OUTBOX_BACKOFF_MAX = 1000
+    add(redis, event("n2", 1, text="poison"))
+    for returncode in (9, 9, 0):
+        process = child(KILLER.replace("KIND", "projection"))
+        process.communicate(timeout=15)
+        assert process.returncode == returncode
+        time.sleep(0.5)
+    [letter] = letters()
+    assert (letter["error_type"], letter["attempts"]) == ("ProcessDied", 2)
+
+
 RUNNER = """
 def before(event, delivery):
     print(delivery.sequence, flush=True)
