@@ -1,7 +1,8 @@
 """What people do about dead letters, many at a time: have them tried again, or give them up.
 
-As `dead_letters.replay` and `discard` do with one; safe against consumers at work, against who does
-the same at the same moment, and when repeated. All raise `StoreUnavailable`.
+A replay goes through the inbox: an event that has had its effect meanwhile doesn't have it again.
+Safe against consumers at work, against who does the same at the same moment, and when repeated. All
+raise `StoreUnavailable`.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from pymongo.client_session import ClientSession
 
-from outbox import clock, connections, deferred, delivery, inbox, signals, streams
+from outbox import clock, connections, delivery, inbox, signals
 from outbox.conf import conf
 from outbox.connections import Document
 from outbox.dead_letter_listing import (
@@ -36,7 +36,6 @@ from outbox.dead_letter_listing import (
     of_event,
 )
 from outbox.delivery import Delivery
-from outbox.errors import NoSuchDeadLetter
 
 __all__ = [
     "COLLECTION",
@@ -176,34 +175,6 @@ def unsettled(subscriber: str) -> list[str]:
     return found
 
 
-def replay(letter_id: str, *, by: str = "") -> None:
-    """Have the subscriber, and nobody else, try this event again; it is due at once.
-
-    Goes through the inbox: an event that has had its effect meanwhile doesn't have it again. Doing
-    it twice has one effect. Raises `NoSuchDeadLetter`, `UnreadableEvent`, `StoreUnavailable`.
-    """
-    with connections.store_errors():
-        letter = _letter(letter_id)
-        event = delivery.read(letter["text"], letter["topic"])
-        stream = streams.stream_of(event.topic, event.aggregate_id)
-        now = clock.now(connections.database())
-        # Dying here: it is deferred and still called dead; replaying it again changes that.
-        deferred.put(letter["subscriber"], stream, [event], due_at=now, replays=letter_id)
-        _close(letter_id, REPLAYING, closed_by=by)
-
-
-def discard(letter_id: str, *, reason: str, by: str = "") -> None:
-    """Give up on this event for good, and keep who did and why.
-
-    Raises `NoSuchDeadLetter`, `StoreUnavailable`.
-    """
-    with connections.store_errors():
-        _letter(letter_id)
-        deferred.withdraw(letter_id)
-        now = clock.now(connections.database())
-        _close(letter_id, DISCARDED, reason=reason, closed_by=by, closed_at=now)
-
-
 def replayed(letter_id: str, session: ClientSession | None = None) -> None:
     """Note that the subscriber has handled it at last."""
     now = clock.now(connections.database())
@@ -278,23 +249,6 @@ def _alert(subscriber: str) -> None:
         )
         signals.dead_letter_alert.send_robust(subscriber, count=how_many)
     _alerted = level
-
-
-def _letter(letter_id: str) -> Document:
-    found: Document | None = _letters().find_one(
-        {"_id": letter_id, "state": {"$in": [DEAD, REPLAYING]}}
-    )
-    if found is None:
-        raise NoSuchDeadLetter(f"There is no dead letter {letter_id!r} to act on.")
-    return found
-
-
-def _close(letter_id: str, state: str, **changes: Any) -> None:
-    # Only from where `_letter` found it: the subscriber may have been quicker.
-    _letters().update_one(
-        {"_id": letter_id, "state": {"$in": [DEAD, REPLAYING]}},
-        {"$set": {"state": state, **{k: v for k, v in changes.items() if v}}},
-    )
 
 
 def _storable(text: str) -> str:

@@ -17,7 +17,6 @@ OutboxError
 ├── ProcessDied                an event's last attempt ended with the process
 ├── GapPassed                  an event came when others had gone on without it
 ├── NoSuchMessage              none of this id is pending: published, or discarded
-├── NoSuchDeadLetter           none has this id, or it has been dealt with
 ├── AlreadyDone                what this operation id stands for has been asked for before
 ├── InvalidCursor              a listing is to go on from where it can't have ended
 ├── Superseded                 another consumer has taken over; this one gives up its batch
@@ -113,10 +112,6 @@ class GapPassed(OutboxError):
 
 class NoSuchMessage(OutboxError):
     """No pending message has this id: it has been published, or discarded."""
-
-
-class NoSuchDeadLetter(OutboxError):
-    """There is no dead letter with this id that could be acted on."""
 
 
 class AlreadyDone(OutboxError):

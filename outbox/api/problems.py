@@ -38,7 +38,6 @@ STATUSES: dict[type[Any], int] = {
     errors.DomainError: 422,
     errors.MessageIdReused: 422,
     errors.NoSuchMessage: 404,
-    errors.NoSuchDeadLetter: 404,
     # Of the state that the broker is in, and mended there: the request was a good one.
     errors.PublishError: 409,
     errors.OutboxFull: 503,

@@ -13,8 +13,18 @@ from unittest import mock
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from outbox import clock, connections, context, dead_letters, operations, publishers, replay
+from outbox import (
+    clock,
+    connections,
+    context,
+    dead_letter_actions,
+    dead_letters,
+    operations,
+    publishers,
+    replay,
+)
 from outbox.conf import conf
+from outbox.discovery import messaging
 from outbox.errors import (
     AggregateNotFound,
     AlreadyHandled,
@@ -62,6 +72,8 @@ class WholeWay(RuleBasedStateMachine):
         }
         self.patches = ExitStack()
         self.patches.enter_context(self.points.watched())
+        declared = {name: stage.subscriber for name, stage in self.stages.items()}
+        self.patches.enter_context(mock.patch.dict(messaging().subscribes, declared))
         for owner, name, new in (
             (clock, "now", lambda database: self.began + self.passed),
             (publishers, "configured", lambda: self.publisher),
@@ -236,9 +248,9 @@ class WholeWay(RuleBasedStateMachine):
         for kind in self.kinds:
             for letter_id in list(dead_letters.ids(kind))[:1]:
                 if verb == "replay":
-                    dead_letters.replay(letter_id)
+                    dead_letter_actions.replay([letter_id], by="somebody")
                 else:
-                    dead_letters.discard(letter_id, reason="wrong")
+                    dead_letter_actions.discard([letter_id], reason="wrong", by="somebody")
 
     # --- consumers
 
@@ -310,7 +322,7 @@ class WholeWay(RuleBasedStateMachine):
             self.sweep()
             for stage in self.stages.values():
                 for letter_id in list(dead_letters.ids(stage.kind)):
-                    dead_letters.replay(letter_id)
+                    dead_letter_actions.replay([letter_id], by="somebody")
                 stage.drain()
             left = connections.database()["outbox_deferred"].count_documents({})
             if not left and not any(self.world.pending().values()):

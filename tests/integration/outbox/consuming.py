@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 from django.conf import settings
 from pymongo import UpdateOne
@@ -22,8 +23,10 @@ from outbox import (
     Subscriber,
     connections,
     context,
+    dead_letter_actions,
 )
 from outbox.consumer import Consumer
+from outbox.discovery import messaging
 from outbox.relay import Relay
 from tests import notes
 
@@ -137,6 +140,13 @@ def publish_notes(many, changes=3):
 
 def letters():
     return list(connections.database()["outbox_dead_letters"].find())
+
+
+def replay(*letter_ids, by="somebody"):
+    """Have their subscriber try dead letters again, as operators do; which, and why not others."""
+    # Replays are for subscribers that are declared, as most tests' aren't.
+    with mock.patch.dict(messaging().subscribes, {"titles": projection()}):
+        return dead_letter_actions.replay(letter_ids, by=by)
 
 
 def waiting():

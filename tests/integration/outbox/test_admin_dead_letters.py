@@ -7,7 +7,7 @@ import pytest
 from django.db import connection as sql
 from django.test.utils import CaptureQueriesContext
 
-from outbox import clock, dead_letters, deferred, delivery, discovery
+from outbox import clock, dead_letter_actions, dead_letters, deferred, delivery, discovery
 from outbox.admin import filters
 from outbox.context import new_id
 from tests.integration.outbox import admin_pages
@@ -128,7 +128,7 @@ def test_an_event_says_which_subscribers_have_given_up_on_it(somebody, write, re
     )
     letter(event_id=event_id)
     gone = letter(event_id=event_id, subscriber="other")
-    dead_letters.discard(gone, reason="no use")
+    dead_letter_actions.discard([gone], reason="no use", by="somebody")
     response = somebody.get(page_of(DISPATCHED, event_id))
     assert "Dead letters: other discarded titles dead" in text_of(response)
     assert page_of(LETTERS, gone) in response.content.decode()
@@ -145,7 +145,7 @@ def test_search_finds_by_aggregate_event_correlation_id_and_type(somebody):
 def test_filters_narrow_the_list(somebody, mongo):
     one, two = letter(1), letter(2, subscriber="other", error=failure("x", KeyError))
     gone = letter(3)
-    dead_letters.discard(gone, reason="no use")
+    dead_letter_actions.discard([gone], reason="no use", by="somebody")
     filters.forget()
     assert listed(somebody, subscriber="other") == listed(somebody, error_type="KeyError") == [two]
     assert listed(somebody, type="NoteTitled", topic="notes") == [two, one]
@@ -222,7 +222,7 @@ def test_what_can_not_be_replayed_is_said_with_why(somebody, mongo):
 
 def test_a_dead_letter_that_was_dealt_with_offers_nothing(somebody):
     key = letter()
-    dead_letters.discard(key, reason="no use")
+    dead_letter_actions.discard([key], reason="no use", by="somebody")
     page = somebody.get(page_of(LETTERS, key)).content.decode()
     assert 'name="action"' not in page
     [message] = told(confirm(somebody, ask(somebody, LETTERS, "discard", [key]), "again"))

@@ -7,14 +7,15 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from outbox import dead_letters
+from outbox.dead_letter_actions import discard
 from outbox.discovery import messaging
-from outbox.errors import NoSuchDeadLetter, UnreadableEvent
 from tests.integration.outbox.consuming import (
     Stage,
     add,
     event,
     letters,
     projection,
+    replay,
     waiting,
 )
 
@@ -60,8 +61,8 @@ def test_a_replay_after_the_fix_applies_the_event_once_however_often_it_is_asked
     letter_id = fill(redis, broken)
     assert broken.seen() == {"n1": [1, 3]}
     broken.mend()
-    dead_letters.replay(letter_id, by="ann")
-    dead_letters.replay(letter_id, by="ann")
+    replay(letter_id, by="ann")
+    replay(letter_id, by="ann")
     assert letters()[0]["state"] == "replaying"
     assert dead_letters.count() == 0
     broken.finish()
@@ -69,8 +70,7 @@ def test_a_replay_after_the_fix_applies_the_event_once_however_often_it_is_asked
     [letter] = letters()
     assert (letter["state"], letter["closed_by"]) == ("replayed", "ann")
     assert letter["closed_at"]
-    with pytest.raises(NoSuchDeadLetter):
-        dead_letters.replay(letter_id)
+    assert replay(letter_id) == ([], {})
     add(redis, event("n1", 4))
     broken.finish()
     assert broken.seen() == {"n1": [1, 3, 2, 4]}
@@ -78,11 +78,11 @@ def test_a_replay_after_the_fix_applies_the_event_once_however_often_it_is_asked
 
 def test_a_replay_that_fails_is_a_dead_letter_again(redis, broken):
     letter_id = fill(redis, broken)
-    dead_letters.replay(letter_id)
+    replay(letter_id)
     broken.finish()
     assert [(one["_id"], one["state"]) for one in letters()] == [(letter_id, "dead")]
     broken.mend()
-    dead_letters.replay(letter_id)
+    replay(letter_id)
     broken.finish()
     assert broken.seen() == {"n1": [1, 3, 2]}
 
@@ -90,10 +90,10 @@ def test_a_replay_that_fails_is_a_dead_letter_again(redis, broken):
 def test_a_replay_of_what_has_been_handled_meanwhile_does_nothing(redis, mongo, broken):
     letter_id = fill(redis, broken)
     broken.mend()
-    dead_letters.replay(letter_id)
+    replay(letter_id)
     broken.finish()
     mongo["outbox_dead_letters"].update_one({"_id": letter_id}, {"$set": {"state": "dead"}})
-    dead_letters.replay(letter_id)
+    replay(letter_id)
     broken.finish()
     assert broken.seen() == {"n1": [1, 3, 2]}
     assert letters()[0]["state"] == "replayed"
@@ -103,9 +103,9 @@ def test_a_discard_is_recorded_and_withdraws_a_replay_that_waits(redis):
     stage = breaking()
     letter_id = fill(redis, stage)
     stage.mend()
-    dead_letters.replay(letter_id)
+    replay(letter_id)
     assert len(waiting()) == 1
-    dead_letters.discard(letter_id, reason="a test order", by="bob")
+    discard([letter_id], reason="a test order", by="bob")
     assert waiting() == []
     stage.finish()
     assert stage.seen() == {"n1": [1, 3]}
@@ -116,18 +116,17 @@ def test_a_discard_is_recorded_and_withdraws_a_replay_that_waits(redis):
         "bob",
     )
     assert letter["closed_at"] >= letter["failed_at"]
-    for act in (dead_letters.replay, lambda one: dead_letters.discard(one, reason="again")):
-        with pytest.raises(NoSuchDeadLetter):
-            act(letter_id)
+    assert replay(letter_id) == ([], {})
+    assert discard([letter_id], reason="again", by="bob") == []
 
 
 def test_what_could_not_be_read_cannot_be_replayed_and_is_not_told_twice(redis):
     add(redis, "poison")
     Stage("projection").drain()
     [letter] = letters()
-    with pytest.raises(UnreadableEvent):
-        dead_letters.replay(letter["_id"])
-    dead_letters.discard(letter["_id"], reason="junk")
+    done, why = replay(letter["_id"])
+    assert (done, "It isn't JSON" in why[letter["_id"]]) == ([], True)
+    discard([letter["_id"]], reason="junk", by="bob")
     redis.xgroup_destroy("notes", "titles")
     Stage("projection").drain()
     assert [one["state"] for one in letters()] == ["discarded"]

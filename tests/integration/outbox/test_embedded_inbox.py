@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from outbox import MessageBus, connections, dead_letters
+from outbox import MessageBus, connections
 from outbox.errors import Superseded
 from tests import notes
 from tests.integration.outbox.consuming import (
@@ -15,6 +15,7 @@ from tests.integration.outbox.consuming import (
     add,
     event,
     letters,
+    replay,
     waiting,
 )
 
@@ -122,7 +123,7 @@ def test_a_dead_letter_is_replayed_without_repeating_the_command_that_had_worked
     # Another consumer, which knows of it from the dead letters only.
     add(redis, *events("a"))
     hot.finish(within=30)
-    dead_letters.replay(letter["_id"], by="somebody")
+    replay(letter["_id"])
     hot.finish(within=30)
     assert had("first") == had("second") == once("a") + Counter(["broken:1"])
 

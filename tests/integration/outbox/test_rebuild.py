@@ -14,7 +14,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from pymongo import IndexModel, InsertOne
 
-from outbox import connections, dead_letters, dispatched, swap
+from outbox import connections, dead_letter_actions, dead_letters, dispatched, swap
 from outbox.envelope import Envelope
 from outbox.errors import RebuildRefused
 from outbox.lease import Lease
@@ -30,6 +30,7 @@ from tests.integration.outbox.consuming import (
     letters,
     projection,
     publish_notes,
+    replay,
     seen,
     seen_by_all,
     waiting,
@@ -623,14 +624,14 @@ def test_dead_letters_are_left_out_and_counted(redis):
 
     drain(projection(fussy, max_attempts=1))
     first, second = letters()
-    dead_letters.discard(second["_id"], reason="nobody wants it")
+    dead_letter_actions.discard([second["_id"]], reason="nobody wants it", by="somebody")
 
     done = rebuild(projection())
 
     assert seen_by_all() == {"n1": [1], "n2": [1]}
     assert (done.skipped, done.events, cursors()) == (2, 2, {"n1": 2, "n2": 2})
     # And can be replayed, once.
-    dead_letters.replay(first["_id"])
+    replay(first["_id"])
     rebuild(projection())
     drain(projection())
     drain(projection())
@@ -652,11 +653,11 @@ def test_a_dead_letter_that_is_replayed_meanwhile_isn_t_lost(redis, monkeypatch)
     add(redis, event("n1", 1), event("n1", 2), event("n1", 3))
     drain(fail_on(2))
 
-    def replay():
-        dead_letters.replay(letters()[0]["_id"])
+    def replaying():
+        replay(letters()[0]["_id"])
         drain(projection())
 
-    while_reading(monkeypatch, replay)
+    while_reading(monkeypatch, replaying)
     done = rebuild(projection())
 
     assert (sorted(seen()), done.skipped) == ([1, 2, 3], 0)
@@ -673,7 +674,7 @@ def test_what_becomes_a_dead_letter_meanwhile_isn_t_applied_twice(redis, monkeyp
     assert letter["state"] == dead_letters.REPLAYED
     # Had somebody asked for it just before.
     database()["outbox_dead_letters"].update_one({}, {"$set": {"state": dead_letters.DEAD}})
-    dead_letters.replay(letter["_id"])
+    replay(letter["_id"])
     drain(projection())
     assert seen() == [1, 2, 3]
 
