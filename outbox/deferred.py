@@ -160,8 +160,9 @@ def any_of(subscriber: str, stream: str) -> bool:
 def first_of(subscriber: str, stream: str, aggregate_id: str) -> Deferred | None:
     """An aggregate's event with the lowest number; replayed ones don't count."""
     wanted = {"subscriber": subscriber, "stream": stream, "aggregate_id": aggregate_id}
-    found = _deferred().find_one({**wanted, "replays": None}, sort=[("sequence", 1)])
-    return _read(found) if found else None
+    # Told which, as it may else read all that is deferred, and sort it.
+    found = _deferred().find({**wanted, "replays": None}).sort("sequence", 1).limit(1)
+    return next((_read(one) for one in found.hint("outbox_deferred_order")), None)
 
 
 def aggregates_of(subscriber: str, stream: str, aggregate_ids: Iterable[str]) -> list[str]:
@@ -211,6 +212,7 @@ def put_off_behind(subscriber: str, stream: str, one: Deferred) -> None:
             "replays": None,
         },
         {"$max": {"due_at": one.due_at}},
+        hint="outbox_deferred_order",
     )
 
 
