@@ -188,9 +188,9 @@ class Consumer:
         from_now = self.subscriber.start == "now"
         self._group.create(from_now=from_now and not inbox.has_begun(name, topic))
         while entries := self._group.unacknowledged(conf.CONSUMER_BATCH):
-            self._handle(read(entries, topic))
+            self._handle_again(read(entries, topic))
         self._claim(idle=0)
-        self._handle(read(self._group.unacknowledged(conf.CONSUMER_BATCH), topic))
+        self._handle_again(read(self._group.unacknowledged(conf.CONSUMER_BATCH), topic))
         self._group.forget_consumers()
 
     def _consume(self, block: float) -> bool:
@@ -261,6 +261,11 @@ class Consumer:
             self._deferred.follow(found.in_turn)
         # Dying here: all of it is delivered again, and found in the inbox or among the deferred.
         self._group.acknowledge(batch.entries)
+
+    def _handle_again(self, batch: Batch) -> None:
+        """Handle what was handed to this consumer before: it may have had its effect."""
+        self._runner.doubt(batch.deliveries)
+        self._handle(batch)
 
     def _claim(self, idle: float) -> None:
         """Take over what a dead consumer has left, to be tried one by one.

@@ -8,7 +8,7 @@ before it is missing or deferred; or that is replayed from the dead letters. Kep
                       begun?, last_error?, alerted?, replays?}
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -67,15 +67,18 @@ def put(
     due_at: datetime,
     attempts: int = 0,
     early: bool = False,
-    begun: bool = False,
+    begun: bool | Collection[str] = False,
     last_error: str = "",
     replays: str | None = None,
 ) -> None:
     """Defer events until `due_at`: one request; what is deferred already stays as it is.
 
-    Those that have `begun` may have had a part of their effect, or all of it.
+    Those that have `begun`, all or the ones with these ids, may have had a part of their effect, or
+    all of it.
     """
-    extra = {"early": early, "begun": begun, "last_error": last_error, "replays": replays}
+    extra = {"early": early, "last_error": last_error, "replays": replays}
+    if isinstance(begun, bool):
+        begun = {one.event_id for one in deliveries} if begun else ()
     _insert(
         # By its place: two events may be given one id, by mistake.
         _entry(
@@ -86,6 +89,7 @@ def put(
             due_at,
             attempts=attempts,
             **{name: value for name, value in extra.items() if value},
+            **({"begun": True} if one.event_id in begun else {}),
         )
         for one in deliveries
     )

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from outbox import backoff, clock, connections, dead_letters, deferred, signals
@@ -39,9 +39,10 @@ class Failures:
                 waits.add(event.aggregate_id)
         self.defer(result.away, wait=backoff.delay(1), begun=True)
         behind = [event for event in result.left if event.aggregate_id in waits]
-        self.defer([event for event in result.left if event.aggregate_id not in waits])
+        rest = [event for event in result.left if event.aggregate_id not in waits]
+        self.defer(rest, begun=result.doubtful)
         # Due now: whoever works off what is due puts them off until the one before them is.
-        self.defer(behind, early=True)
+        self.defer(behind, early=True, begun=result.doubtful)
         self.defer(early, wait=conf.GAP_TIMEOUT, early=True)
 
     def defer(
@@ -51,10 +52,13 @@ class Failures:
         wait: float = 0.0,
         attempts: int = 0,
         early: bool = False,
-        begun: bool = False,
+        begun: bool | Collection[str] = False,
         error: str = "",
     ) -> None:
-        """Have events wait for so many seconds, or if they are `early`, for their turn."""
+        """Have events wait for so many seconds, or if they are `early`, for their turn.
+
+        All of them, or those with these ids, have `begun`.
+        """
         if not events:
             return
         self.counts["deferred"] += len(events)

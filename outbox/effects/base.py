@@ -31,6 +31,8 @@ class Result:
     away: list[Delivery] = field(default_factory=list)
     #: Not tried: behind one of those, or it was time to stop.
     left: list[Delivery] = field(default_factory=list)
+    #: The ids of those of `left` that may have had their effect before.
+    doubtful: set[str] = field(default_factory=set)
     blocked: set[str] = field(default_factory=set)
 
     def leave(self, delivery: Delivery) -> None:
@@ -147,7 +149,7 @@ class EffectRunner(ABC):
         """Clear away what a dead holder of the lease may have left: called by the new one."""
 
     def doubt(self, deliveries: Sequence[Delivery]) -> None:  # noqa: B027 - most have no doubts
-        """These may have had their effect, by a consumer that died before it noted them."""
+        """These may have had their effect, without a note: who tried them died, or failed."""
 
     def wants(self, delivery: Delivery) -> bool:
         """Whether there is a handler for it; there is none for a tombstone."""

@@ -50,14 +50,16 @@ class Embedded(EffectRunner):
         self._inbox = ConsumerInbox(key, self._unsettled, lease.keep)
 
     def doubt(self, deliveries: Sequence[Delivery]) -> None:
-        """What a dead consumer has left."""
+        """What a dead consumer has left, or this one before an error."""
         self._unsettled.update(one.event_id for one in deliveries)
 
     def _run(self, deliveries: Sequence[Delivery], notes: Notes, go_on: GoOn) -> Result:
         begun = {one.event_id for one in deliveries} - self._unsettled
         self._unsettled |= begun
         result = self._handle(deliveries, notes, go_on)
-        self._unsettled -= begun & {one.event_id for one in result.left}
+        left = {one.event_id for one in result.left}
+        self._unsettled -= begun & left
+        result.doubtful = left - begun
         return result
 
     def _handle(self, deliveries: Sequence[Delivery], notes: Notes, go_on: GoOn) -> Result:

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from outbox import MessageBus, connections
-from outbox.errors import Superseded
+from outbox.errors import StoreUnavailable, Superseded
 from tests import notes
 from tests.integration.outbox.consuming import (
     Append,
@@ -94,6 +94,35 @@ def test_what_a_dead_consumer_has_not_noted_is_not_done_again_after_an_older_bac
     hot.finish(within=30)
     assert had() == once("a", "b")
     assert letters() == []
+
+
+def test_what_an_error_left_without_a_note_is_remembered_though_it_is_put_off_again(
+    mongo, redis, monkeypatch
+):
+    hot = Hot("hot")
+    add(redis, *(event(f"a{number}", 1) for number in range(15)))
+    add(redis, *(event(f"a{number}", one) for number in range(15) for one in (2, 3, 4)))
+    consumer = hot.consumer()
+    keep = consumer.lease.keep
+
+    def away():
+        if len(connections.database()["notes"].find_one({"_id": "hot"})["text"].split()) == 15:
+            raise StoreUnavailable("gone")
+        return keep()
+
+    hot.bus.handle(Append(target="hot", text="direct"))
+    monkeypatch.setattr(consumer.lease, "keep", away)
+    with pytest.raises(StoreUnavailable):
+        consumer.drain()
+    monkeypatch.setattr(consumer.lease, "keep", keep)
+    # It is told to stop when it goes through them again.
+    runner = consumer._runner
+    handle = runner._handle
+    monkeypatch.setattr(runner, "_handle", lambda *args: (consumer.stop(), handle(*args))[1])
+    consumer.drain()
+    hot.finish(within=30)
+    every = Counter(f"a{number}:{one}" for number in range(15) for one in (1, 2, 3, 4))
+    assert had() == every + Counter(["direct"])
 
 
 def test_an_event_that_fails_after_its_first_command_is_remembered_until_it_is_done(
