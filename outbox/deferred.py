@@ -169,9 +169,13 @@ def first_of(subscriber: str, stream: str, aggregate_id: str) -> Deferred | None
     return next((_read(one) for one in found.hint("outbox_deferred_order")), None)
 
 
-def aggregates_of(subscriber: str, stream: str, aggregate_ids: Iterable[str]) -> list[str]:
-    """Those of the aggregates that have anything deferred."""
-    wanted = {"subscriber": subscriber, "stream": stream, "replays": None}
+def aggregates_of(
+    subscriber: str, stream: str, aggregate_ids: Iterable[str], *, early: bool = False
+) -> list[str]:
+    """Those of the aggregates that have anything deferred, or anything that came `early`."""
+    wanted: Document = {"subscriber": subscriber, "stream": stream, "replays": None}
+    if early:
+        wanted["early"] = True
     found: list[str] = _deferred().distinct(
         "aggregate_id", {**wanted, "aggregate_id": {"$in": list(set(aggregate_ids))}}
     )
@@ -199,6 +203,18 @@ def begun(subscriber: str) -> list[str]:
     return [one["event_id"] for one in found]
 
 
+def begin_all(those: Iterable[Deferred], *, due_at: datetime) -> None:
+    """Count an attempt of each, before they are made together: one request."""
+    changes = {"$set": {"due_at": due_at, "begun": True}, "$inc": {"attempts": 1}}
+    _deferred().update_many({"_id": {"$in": [one.id for one in those]}}, changes)
+
+
+def put_back(those: Iterable[Deferred], *, due_at: datetime) -> None:
+    """Let these wait until `due_at`: the attempt that was counted last has not been made."""
+    changes = {"$set": {"due_at": due_at}, "$inc": {"attempts": -1}}
+    _deferred().update_many({"_id": {"$in": [one.id for one in those]}}, changes)
+
+
 def put_off(one: Deferred, due_at: datetime, **changes: Any) -> None:
     """Let it wait until `due_at`, and note what is to be noted."""
     _deferred().update_one({"_id": one.id}, {"$set": {"due_at": due_at, **changes}})
@@ -220,9 +236,9 @@ def put_off_behind(subscriber: str, stream: str, one: Deferred) -> None:
     )
 
 
-def remove(one: Deferred, session: ClientSession | None = None) -> None:
-    """It has been dealt with."""
-    _deferred().delete_one({"_id": one.id}, session=session)
+def remove(*those: Deferred, session: ClientSession | None = None) -> None:
+    """They have been dealt with."""
+    _deferred().delete_many({"_id": {"$in": [one.id for one in those]}}, session=session)
 
 
 def withdraw(*letter_ids: str) -> None:

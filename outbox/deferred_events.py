@@ -1,11 +1,14 @@
-"""Working off what is deferred: one by one, in order, each attempt counted before it is made."""
+"""Working off what is deferred: in order, each attempt counted before it is made.
+
+One by one, since any may be what its consumer died of. But what has hardly been tried is tried
+together first: a dead consumer may have left hundreds, and most of the time it died of none.
+"""
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from functools import partial
 
 from pymongo.client_session import ClientSession
 
@@ -19,6 +22,7 @@ from outbox.effects.base import GoOn
 from outbox.errors import ProcessDied, StoreUnavailable
 from outbox.failures import Failures
 from outbox.gap_reports import GapReports
+from outbox.sequencing import arrange
 from outbox.subscriber import Subscriber
 
 logger = logging.getLogger(__name__)
@@ -67,12 +71,14 @@ class DeferredEvents:
         found = deferred.due(name, self._stream, now, AT_A_TIME)
         if self._failures.something_deferred and not found:
             self._failures.something_deferred = deferred.any_of(name, self._stream)
-        done: set[str] = set()
+        together, done = self._together(found), set[str]()
         for one in found:
             # A dead letter that is replayed is put there by another process.
             self._failures.something_deferred = True
             if not self._go_on():
                 break
+            if one.id in together:
+                continue
             if one.replays:
                 self._replay(one)
             elif one.delivery.aggregate_id not in done:
@@ -80,6 +86,60 @@ class DeferredEvents:
                 self._work_off(one.delivery.aggregate_id)
         self._gaps.tell()
         return bool(found)
+
+    def _together(self, found: Sequence[Deferred]) -> set[str]:
+        """Try those at once that are in turn and hardly tried: their ids."""
+        places = {
+            (one.delivery.aggregate_id, one.delivery.sequence): one
+            for one in found
+            if self._is_hardly_tried(one)
+        }
+        cursors = self._cursors.look_up(aggregate_id for aggregate_id, _ in places)
+        in_turn = arrange((one.delivery for one in places.values()), cursors).in_turn
+        if len(in_turn) < 2:
+            return set()
+
+        def those(events: Iterable[Delivery]) -> list[Deferred]:
+            return [places[one.aggregate_id, one.sequence] for one in events]
+
+        def handled(done: Sequence[Delivery], session: ClientSession | None) -> None:
+            deferred.remove(*those(done), session=session)
+
+        chosen = those(in_turn)
+        due_again = clock.after(connections.database(), backoff.delay(2))
+        deferred.begin_all(chosen, due_at=due_again)
+        notes = Notes(self._subscriber, self._cursors, self._counts)
+        notes.also = handled
+        try:
+            # Dying here: all are due again, with one attempt more, and are tried one by one then.
+            with connections.store_errors():
+                result = self._runner.run(in_turn, notes, self._go_on, attempt=2)
+                notes.also = None
+                for event, error in result.failed:
+                    [one] = those([event])
+                    attempts = one.attempts + 1
+                    self._failures.failed(event, error, notes, attempts=attempts, waiting=one)
+                if result.away:
+                    later = clock.after(connections.database(), backoff.delay(1))
+                    deferred.put_back(those(result.away), due_at=later)
+                if result.left:
+                    now = clock.now(connections.database())
+                    deferred.put_back(those(result.left), due_at=now)
+        except StoreUnavailable:
+            self._blameless.update(one.id for one in chosen)
+            raise
+        name, ids = self._subscriber.name, [event.aggregate_id for event in in_turn]
+        for aggregate_id in deferred.aggregates_of(name, self._stream, ids, early=True):
+            self._work_off(aggregate_id)
+        return {one.id for one in chosen}
+
+    def _is_hardly_tried(self, one: Deferred) -> bool:
+        """Whether it has attempts left for whatever may happen to others that are tried with it."""
+        return (
+            one.attempts <= 1
+            and one.attempts + 3 <= self._failures.max_attempts
+            and not (one.replays or one.early or one.last_error or one.id in self._blameless)
+        )
 
     def follow(self, handled: Iterable[Delivery]) -> None:
         """Go on with what has waited for these, which have just come off the stream."""
@@ -152,7 +212,7 @@ class DeferredEvents:
         due_again = clock.after(connections.database(), wait)
         if not deferred.begin(one, due_at=due_again, counted=counted):
             return True
-        notes.also = partial(self._finish, one)
+        notes.also = lambda _, session: self._finish(one, session)
         try:
             # Dying here: due again, with one attempt more.
             with connections.store_errors():
@@ -176,7 +236,7 @@ class DeferredEvents:
         return True
 
     def _finish(self, one: Deferred, session: ClientSession | None) -> None:
-        deferred.remove(one, session)
+        deferred.remove(one, session=session)
         if one.replays:
             dead_letters.replayed(one.replays, session)
 

@@ -61,7 +61,7 @@ class Notes:
         self._counts = counts
         self._advancing = advancing
         self._known = {event.message_name for event in subscriber.handlers}
-        self.also: Callable[[ClientSession | None], None] | None = None
+        self.also: Callable[[Sequence[Delivery], ClientSession | None], None] | None = None
 
     def take(self, done: Sequence[Delivery], session: ClientSession | None = None) -> None:
         """Write the notes: three requests, and one for each other kind of step of a cursor."""
@@ -69,7 +69,7 @@ class Notes:
         if self._advancing:
             self._advance(done, session)
         if self.also is not None:
-            self.also(session)
+            self.also(done, session)
 
     def taken(self, done: Sequence[Delivery]) -> None:
         """The notes are durable: go on from there."""

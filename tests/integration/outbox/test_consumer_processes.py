@@ -20,6 +20,7 @@ from tests.integration.outbox.consuming import (
     letters,
     waiting,
 )
+from tests.integration.outbox.test_consumer_failures import failing
 
 pytestmark = pytest.mark.usefixtures("mongo")
 
@@ -80,6 +81,43 @@ def test_what_kills_its_last_process_is_known_as_a_dead_letter_at_once(redis, se
         time.sleep(0.5)
     [letter] = letters()
     assert (letter["error_type"], letter["attempts"]) == ("ProcessDied", 2)
+
+
+@pytest.mark.parametrize("kind", ["embedded", "projection"])
+def test_what_a_dead_consumer_has_left_is_tried_together_first(
+    redis, settings, commands, monkeypatch, kind
+):
+    settings.OUTBOX_MAX_ATTEMPTS = 10
+    stage = Stage(kind)
+    add(redis, *(event(f"n{number}", one) for one in (1, 2, 3) for number in range(30)))
+    dead = stage.consumer()
+    dead._group.create(from_now=False)
+    assert len(dead._group.read(200, 0)) == 90
+    commands.clear()
+    stage.finish()
+    changes = [name for name, _ in commands.on("outbox_deferred") if name in ("update", "delete")]
+    # One counts the attempts; they are removed with the notes.
+    assert len(changes) <= 1 + (90 // 20 + 1 if kind == "embedded" else 1)
+    assert stage.seen() == {f"n{number}": [1, 2, 3] for number in range(30)}
+    assert waiting() == letters() == []
+
+
+def test_of_what_is_tried_together_what_fails_waits_and_so_do_those_behind_it(redis, settings):
+    settings.OUTBOX_MAX_ATTEMPTS = 10
+    settings.OUTBOX_BACKOFF = settings.OUTBOX_BACKOFF_MAX = 1000
+    stage = Stage("embedded", failing(ValueError("no"), ("n3", 2)))
+    add(redis, *(event(f"n{number}", one) for one in (1, 2, 3) for number in range(6)))
+    dead = stage.consumer()
+    dead._group.create(from_now=False)
+    dead._group.read(200, 0)
+    stage.drain()
+    assert stage.seen() == {f"n{number}": [1, 2, 3] for number in range(6) if number != 3} | {
+        "n3": [1]
+    }
+    first, second = sorted(waiting(), key=lambda one: one["sequence"])
+    assert (first["sequence"], first["attempts"], first["last_error"]) == (2, 2, "ValueError: no")
+    # It has not been tried, by this one.
+    assert (second["sequence"], second["attempts"]) == (3, 1)
 
 
 RUNNER = """
