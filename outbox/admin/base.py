@@ -39,6 +39,7 @@ class MessageAdmin(MessageFields, ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     change_form_template = "admin/outbox/message.html"
     change_list_template = "admin/outbox/message_list.html"
+    object_history_template = "admin/outbox/history.html"
 
     #: What `operations.count` calls them.
     kind: str
@@ -158,7 +159,8 @@ class MessageAdmin(MessageFields, ModelAdmin):  # type: ignore[type-arg]
     ) -> HttpResponse:
         one = self.get_object(request, unquote(object_id))
         known = entries(request, self.logged_as(one)) if one else {}
-        return super().history_view(request, object_id, {**known, **(extra_context or {})})
+        context = {"media": self.media, **known, **(extra_context or {})}
+        return super().history_view(request, object_id, context)
 
     def log_view(self, request: HttpRequest) -> HttpResponse:
         """What was done to all of these, by whom and why, the last first."""

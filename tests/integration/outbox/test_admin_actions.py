@@ -123,6 +123,17 @@ def test_all_that_match_are_retried_with_one_entry_for_all(somebody, failed, wri
     )
 
 
+def test_the_log_names_each_cell_for_a_narrow_screen_as_the_overview_does(somebody, failed):
+    keys = failed("note-1")
+    confirm(somebody, ask(somebody, PENDING, "retry", keys), "mended")
+    page = somebody.get(PENDING + "log/").content.decode()
+    assert '<table class="outbox-table">' in page
+    assert re.findall(r'<td data-label="([^"]+)"', page) == ["Who", "What and why", "To which"]
+    history = somebody.get(page_of(PENDING, keys[0]).replace("/change/", "/history/"))
+    assert "outbox/admin.css" in page
+    assert "outbox/admin.css" in history.content.decode()
+
+
 def test_all_that_match_are_no_more_than_are_taken_on_at_a_time(somebody, failed, monkeypatch):
     monkeypatch.setattr(operations, "MOST", 2)
     monkeypatch.setattr(operations.count, "__defaults__", (2,))
