@@ -169,6 +169,13 @@ def test_a_filter_that_means_nothing_never_means_all(somebody, failed, query):
     assert logged() == []
 
 
+@pytest.mark.parametrize("address", [PENDING, DISPATCHED])
+def test_a_label_selects_all_where_the_head_of_the_list_is_not_shown(address, somebody, both):
+    page = somebody.get(address).content.decode()
+    assert '<input type="checkbox" id="action-toggle"' in page
+    assert re.search(r'<label [^>]*for="action-toggle">Select all on this page</label>', page)
+
+
 # -- Discard --
 
 
