@@ -4,7 +4,7 @@ All functions raise `StoreUnavailable` and `MissingIndex`.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -140,6 +140,13 @@ def message(key: str) -> DeadLetter | None:
     with connections.store_errors():
         found = connections.collection(COLLECTION).find_one({"_id": {"$eq": key}})
     return _read(found) if found else None
+
+
+def named(keys: Iterable[str]) -> list[DeadLetter]:
+    """Those of these keys that there are, of whatever state: one request."""
+    with connections.store_errors():
+        found = connections.collection(COLLECTION).find({"_id": {"$in": list(keys)}}, _SHOWN)
+        return [_read(row) for row in found]
 
 
 def of_event(event_id: str) -> list[DeadLetter]:

@@ -23,6 +23,7 @@ __all__ = [
     "located",
     "message",
     "messages",
+    "named",
     "partitions",
     "there",
 ]
@@ -97,6 +98,14 @@ def message(collection: str, aggregate_id: str, event_id: str) -> PendingMessage
     with connections.store_errors():
         found = pending_query.in_one(aggregate_id, matches, 1, fields, [collection])
     return _message(found[0]) if found else None
+
+
+def named(keys: Iterable[str]) -> list[PendingMessage]:
+    """Those of these keys, in their text form, that are pending, without payloads: one request."""
+    declared = collections()
+    places = [place for text in keys if (place := key(text)) and place.collection in declared]
+    with connections.store_errors():
+        return [_message(row) for row in _rows(places, listing.SHOWN)]
 
 
 def conversation(correlation_id: str, most: int) -> list[PendingMessage]:

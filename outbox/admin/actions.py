@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.safestring import SafeString
 
 from outbox import admin_log, operations
 from outbox.admin.change_list import Listing
@@ -103,7 +104,20 @@ def _about(admin: Any, listing: Listing) -> dict[str, Any]:
         "selected": described(listing.selection) if listing.selection else "",
         "keys": listing.keys,
         "preview": preview,
+        "rows": _rows(admin, listing, preview),
     }
+
+
+def _rows(admin: Any, listing: Listing, preview: Any) -> list[str | SafeString]:
+    """Each that is named, or the few that a preview has, in words."""
+    if preview is not None:
+        return [admin.in_words(one) for one in admin.present(preview.samples)]
+    keys = listing.keys or ()
+    found = {one.pk: one for one in admin.present(admin.find_named(keys))} if keys else {}
+    return [
+        admin.in_words(found[key]) if key in found else f"{key}, which isn't there any more"
+        for key in keys
+    ]
 
 
 def _do(

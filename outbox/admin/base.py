@@ -1,5 +1,6 @@
 """What the lists and pages of messages and of dead letters have in common."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib.admin import ModelAdmin, ShowFacets
@@ -58,6 +59,10 @@ class MessageAdmin(MessageFields, ModelAdmin):  # type: ignore[type-arg]
 
     def find_one(self, key: str) -> Any:
         """The one with this key, in full; None if there is none."""
+        raise NotImplementedError
+
+    def find_named(self, keys: Iterable[str]) -> list[Any]:
+        """Those of these keys that there are, out of the store, as a list shows them."""
         raise NotImplementedError
 
     def key(self, message: Any) -> str:

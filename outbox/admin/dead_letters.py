@@ -1,5 +1,6 @@
 """The admin's pages of dead letters."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.admin import action, display
@@ -8,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from outbox import conversations, dead_letters, operations
+from outbox import conversations, dead_letter_listing, dead_letters, operations
 from outbox.admin import links
 from outbox.admin.base import MessageAdmin
 from outbox.admin.display import folded, json_text, moment, preformatted
@@ -83,6 +84,9 @@ class DeadLetterAdmin(MessageAdmin):
     def find_one(self, key: str) -> DeadLetter | None:
         return dead_letters.message(key)
 
+    def find_named(self, keys: Iterable[str]) -> list[DeadLetter]:
+        return dead_letter_listing.named(keys)
+
     def complete(self, message: Any) -> None:
         message.chain = conversations.chain(message.stored)
 
@@ -136,6 +140,18 @@ class DeadLetterAdmin(MessageAdmin):
         if letter.state != DEAD:
             return f"{letter.state}, after {tried} failed"
         return format_html('<span class="outbox-failed">dead, {} failed</span>', tried)
+
+    def in_words(self, letter: Any) -> SafeString:
+        place = f"number {letter.sequence} of {letter.aggregate_id} in" if letter.type else "in"
+        return format_html(
+            '{} for {}, {} {}, failed {} <span class="outbox-links">{}</span>',
+            self.kind_of(letter),
+            letter.subscriber,
+            place,
+            letter.topic,
+            self.failed(letter),
+            letter.event_id,
+        )
 
     @display(description="error")
     def failure(self, letter: Any) -> SafeString:

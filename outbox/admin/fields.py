@@ -47,6 +47,18 @@ class MessageFields:
             return everything
         return format_html('{} <a href="{}">its own page</a>', everything, address)
 
+    def in_words(self, message: Any) -> SafeString:
+        """By what somebody knows one, and its id."""
+        return format_html(
+            '{}, number {} of {} in {}, occurred {} <span class="outbox-links">{}</span>',
+            message.type,
+            message.sequence,
+            message.aggregate_id,
+            message.topic,
+            self.occurred(message),
+            message.event_id,
+        )
+
     @display(description="occurred at")
     def occurred(self, message: Any) -> SafeString:
         return moment(message.occurred_at, message.read_at)

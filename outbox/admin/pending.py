@@ -1,5 +1,6 @@
 """The admin's pages of pending messages."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.admin import action, display
@@ -77,6 +78,9 @@ class PendingMessageAdmin(MessageAdmin):
         event_id, _, place = key.partition("/")
         collection, _, aggregate_id = place.partition("/")
         return pending.message(collection, aggregate_id, event_id)
+
+    def find_named(self, keys: Iterable[str]) -> list[PendingMessage]:
+        return pending.named(keys)
 
     def complete(self, message: Any) -> None:
         message.chain = conversations.chain(message.stored)

@@ -169,6 +169,16 @@ def test_a_filter_that_means_nothing_never_means_all(somebody, failed, query):
     assert logged() == []
 
 
+def test_what_is_chosen_is_told_by_what_somebody_knows_it_by_and_its_id(somebody, failed):
+    [key] = failed("note-1")
+    text = text_of(ask(somebody, PENDING, "retry", [key, "gone/notes/note-2"]))
+    event_id = key.partition("/")[0]
+    when = r"occurred [-\d]+ [:\d]+ UTC \d+ s ago"
+    assert re.search(rf"NotePublished, number 1 of note-1 in notes, {when} {event_id}", text)
+    assert key not in text
+    assert "gone/notes/note-2, which isn't there any more" in text
+
+
 @pytest.mark.parametrize("address", [PENDING, DISPATCHED])
 def test_a_label_selects_all_where_the_head_of_the_list_is_not_shown(address, somebody, both):
     page = somebody.get(address).content.decode()

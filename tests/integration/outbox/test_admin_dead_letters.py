@@ -194,6 +194,18 @@ def test_a_dead_letter_is_replayed_from_its_page(somebody, mongo):
     assert "What was done By: ann At: not yet handled" in text_of(done)
 
 
+def test_what_is_chosen_is_told_with_its_subscriber_and_when_it_failed(somebody):
+    key = letter()
+    dead_letters.store_unreadable("titles", "notes", "notes", "17-0", "{", failure())
+    text = text_of(ask(somebody, LETTERS, "discard", [key, "titles:notes:17-0", "titles:gone"]))
+    when = r"failed [-\d]+ [:\d]+ UTC \d+ s ago"
+    event_id = key.partition(":")[2]
+    assert re.search(rf"NoteTitled for titles, number 1 of n1 in notes, {when} {event_id}", text)
+    assert re.search(rf"unreadable for titles, in notes, {when} notes:17-0", text)
+    assert key not in text
+    assert "titles:gone, which isn't there any more" in text
+
+
 def test_all_that_match_are_discarded_with_a_reason(somebody, mongo):
     keys = [letter(number) for number in (1, 2)]
     other = letter(3, subscriber="other")
