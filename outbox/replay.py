@@ -113,8 +113,9 @@ def replay(
                 if outcome.error is not None:
                     raise outcome.error
     except (PublishError, BrokerUnavailable, StoreUnavailable) as error:
+        known = "message is" if published == 1 else "messages are"
         raise type(error)(
-            f"The replay stopped; {published:,} messages are known to be published. {error} "
+            f"The replay stopped; {published:,} {known} known to be published. {error} "
             "Run it again when that is mended: consumers pass over what they have handled."
         ) from error
     return Replayed(published, began)

@@ -34,8 +34,8 @@ REPLAY = Operation(
         "a new event. An event that it has handled meanwhile has no effect again. Do this when "
         "what was wrong has been mended."
     ),
-    done="being replayed: see “being replayed” and “replayed” for what becomes of them",
-    missed="couldn't be replayed: they have been dealt with, or can't be read as events",
+    done="being replayed: see “being replayed” and “replayed” for what comes of it",
+    missed="couldn't be replayed: dealt with already, or not to be read as an event",
     run=operations.replay_dead_letters,
 )
 DISCARD = Operation(

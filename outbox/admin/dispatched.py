@@ -24,7 +24,7 @@ REPLAY = Operation(
         "never got it handles it now."
     ),
     done="published again",
-    missed="aren't kept any more",
+    missed="no longer kept",
     run=operations.replay,
     rest=(
         "There are more than are replayed at once: narrow the list by filters, or use "

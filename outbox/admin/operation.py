@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 from django.contrib.admin.utils import model_ngettext
+from django.utils.translation import ngettext
 
 from outbox.admin.display import when
 from outbox.errors import AlreadyDone, BrokerUnavailable, OutboxError
@@ -19,8 +20,8 @@ EXPLAINED = 5
 class Operation:
     """What can be done to messages: its words, and the function of `operations` that does it.
 
-    `done` goes after how many; `missed` after how many there was nothing to do for; `rest` says
-    what to do about those that were too many.
+    `done` goes after how many; `missed` after how many there was nothing to do for, whether it is
+    one or more; `rest` says what to do about those that were too many.
     """
 
     name: str
@@ -59,4 +60,6 @@ def already(error: AlreadyDone) -> str:
     begun = f"by {error.by or 'somebody'}, at {when(error.at)}"
     if error.done is None:
         return f"This is being done already, {begun}, or was broken off: load the list again."
-    return f"This has been done already, {begun}: {error.done.count:,} were acted on."
+    count = error.done.count
+    acted = ngettext(f"{count:,} was acted on", f"{count:,} were acted on", count)
+    return f"This has been done already, {begun}: {acted}."

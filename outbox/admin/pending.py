@@ -30,7 +30,7 @@ RETRY = Operation(
         "aggregates. It counts as never tried. Do this when what was wrong has been mended."
     ),
     done="will be tried again at once",
-    missed="weren't pending any more",
+    missed="no longer pending",
     run=operations.retry,
 )
 DISCARD = Operation(
@@ -42,7 +42,7 @@ DISCARD = Operation(
         "are, with your name and reason. This can't be undone."
     ),
     done="discarded: a tombstone is published in the place of each",
-    missed="weren't pending any more",
+    missed="no longer pending",
     run=operations.discard,
     needs_reason=True,
 )

@@ -140,7 +140,7 @@ def test_all_that_match_are_no_more_than_are_taken_on_at_a_time(somebody, failed
     monkeypatch.setitem(operations.retry.__kwdefaults__, "most", 2)
     keys = failed("note-1", "note-2", "note-3")
     asked = ask(somebody, PENDING + "?state=failed", "retry", keys[:1], across=True)
-    assert "Retry now: 2 of more pending messages" in text_of(asked)
+    assert "Retry now: the first 2 pending messages" in text_of(asked)
     assert "No more than 2 at a time." in text_of(asked)
     [message] = told(confirm(somebody, asked))
     assert message.startswith("2 pending messages will be tried again at once. There are more")
@@ -230,7 +230,7 @@ def test_what_was_dispatched_meanwhile_is_said_and_not_logged(somebody, write, r
     done = confirm(somebody, asked, "too late")
     assert told(done) == [
         "0 pending messages discarded: a tombstone is published in the place of each. "
-        "1 weren't pending any more."
+        "1 no longer pending."
     ]
     assert logged() == []
     assert dispatched.message(key.partition("/")[0]).payload != "null"
@@ -378,7 +378,7 @@ def test_keys_that_are_none_do_no_harm(somebody, failed, keys):
     asked = ask(somebody, PENDING, "discard", keys)
     if asked.status_code == 200:
         done = confirm(somebody, asked, "because")
-        assert "weren't pending any more" in told(done)[0]
+        assert "no longer pending" in told(done)[0]
     else:
         assert asked.status_code == 302
     assert attempts() == {"note-1": 1}
@@ -396,7 +396,7 @@ def test_clicking_twice_has_one_effect_and_says_so(somebody, failed, failing_rel
     assert attempts() == {"note-1": 1}
     [message] = told(confirm(somebody, asked))
     assert re.fullmatch(
-        r"This has been done already, by ann, at [-\d]+ [:\d]+ UTC: 1 were acted on\.", message
+        r"This has been done already, by ann, at [-\d]+ [:\d]+ UTC: 1 was acted on\.", message
     )
     assert attempts() == {"note-1": 1}
     assert len(logged()) == 1

@@ -459,7 +459,7 @@ def test_a_replay_that_has_to_stop_says_how_far_it_came_and_may_be_asked_for_aga
 
     with monkeypatch.context() as patched:
         patched.setattr(publishers, "configured", Refusing)
-        with pytest.raises(type(error), match="1 messages are known to be published"):
+        with pytest.raises(type(error), match="1 message is known to be published"):
             operations.replay(Selection(topic="notes"), by="kim", once="o1")
     assert operations.replay(Selection(topic="notes"), by="kim", once="o1").count == 3
 
