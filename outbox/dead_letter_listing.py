@@ -7,13 +7,12 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from pymongo import IndexModel
 
 from outbox import connections, message_store
 from outbox.connections import Document
-from outbox.message_store import MOST_NAMES, REACH, Page, Selection
+from outbox.message_store import MOST_NAMES, Enveloped, Page, Selection
 
 COLLECTION = "outbox_dead_letters"
 
@@ -36,7 +35,7 @@ INDEXES = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeadLetter:
+class DeadLetter(Enveloped):
     """An event that a subscriber couldn't handle. Listings leave out `text` and `traceback`.
 
     What isn't an event at all has an `event_id`, which is its place, and no more of an event's.
@@ -63,30 +62,6 @@ class DeadLetter:
     closed_by: str = ""
     reason: str = ""
 
-    @property
-    def envelope(self) -> Any:
-        """The event as it lay on the stream, parsed; None if that can't be done."""
-        try:
-            return json.loads(self.text)
-        except (ValueError, RecursionError):
-            return None
-
-    @property
-    def payload(self) -> str:
-        """The event's payload as JSON text; the whole text where there is no such thing."""
-        found = self.envelope
-        for name in ("payload", "data"):  # ours, and CloudEvents'
-            if isinstance(found, dict) and name in found:
-                return json.dumps(found[name], ensure_ascii=False)
-        return self.text
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What the envelope says beside the event, if it says anything."""
-        found = self.envelope
-        known = found.get("metadata") if isinstance(found, dict) else None
-        return known if isinstance(known, dict) else {}
-
 
 #: What a list shows; the rest may be long.
 _SHOWN = dict.fromkeys(DeadLetter.__dataclass_fields__.keys() - {"key", "text", "traceback"}, 1)
@@ -103,35 +78,18 @@ def messages(
 
     `cursor` is that of a page before. Raises `InvalidCursor` as well.
     """
-    where, then, hint = selected(selection or Selection())
-    last = ""
-    if cursor is not None:
-        until, skip, last = message_store.decode_cursor(cursor, datetime, int, str)
-        where = _until(where, until)
-    wanted = skip + limit + 1
-    stages: list[Document] = [
-        {"$match": where},
-        {"$sort": {"failed_at": -1}},
-        {"$limit": REACH if then else min(REACH, wanted)},
-        *([{"$match": then}] if then else []),
-        {"$limit": wanted},
-        {"$project": _SHOWN},
-    ]
+    chosen = selected(selection or Selection())
     with connections.store_errors():
-        found = [_read(row) for row in message_store.rows(COLLECTION, stages, hint)]
-        if last:
-            # If it is gone: rather some of those that failed with it twice than one never.
-            places = (i for i, one in enumerate(found, 1) if one.key == last)
-            skip = next(places, 0)
-        return message_store.page(
-            found[skip:],
-            skip,
-            limit,
-            lambda: (
-                (bool(then) or wanted > REACH)
-                and message_store.reaches_past(COLLECTION, where, hint)
-            ),
-            lambda shown: _cursor(found[: skip + len(shown)]),
+        return message_store.by_time(
+            COLLECTION,
+            chosen,
+            "failed_at",
+            -1,
+            _read,
+            _SHOWN,
+            skip=skip,
+            limit=limit,
+            cursor=cursor,
         )
 
 
@@ -211,20 +169,6 @@ def selected(selection: Selection) -> tuple[Document, Document, str | None]:
         name = {"aggregate_id": then.pop("aggregate_id")}
         return name, {**then, **where}, "outbox_dead_letter_by_aggregate_id"
     return where, then, hint
-
-
-def _until(where: Document, last: datetime) -> Document:
-    """The filter `where`, for what failed no later than `last`: each of its branches."""
-    if "$or" in where:
-        return {"$or": [_until(branch, last) for branch in where["$or"]]}
-    return {**where, "failed_at": {**where.get("failed_at", {}), "$lte": last}}
-
-
-def _cursor(shown: list[DeadLetter]) -> str:
-    """Where the next page begins: at the time of the last one's failure, behind that one."""
-    last = shown[-1]
-    alike = sum(one.failed_at == last.failed_at for one in shown)
-    return message_store.encode_cursor(last.failed_at, alike, last.key)
 
 
 def _read(row: Document) -> DeadLetter:

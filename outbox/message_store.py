@@ -1,9 +1,9 @@
 """The message store: the messages that the outbox keeps, for people and tools to look at.
 
-Hohpe and Woolf's Message Store; `pending`, `dispatched` and `dead_letters` are its parts. A listing
-is bounded, whatever the size of the collections: it follows an index, rather raises `MissingIndex`
-than scan, and reaches no further than `REACH`. What is searched for is compared by equality, as
-text.
+Hohpe and Woolf's Message Store; `pending`, `dispatched`, `waiting` and `dead_letters` are its
+parts. A listing is bounded, whatever the size of the collections: it follows an index, rather
+raises `MissingIndex` than scan, and reaches no further than `REACH`. What is searched for is
+compared by equality, as text.
 """
 
 import json
@@ -47,13 +47,15 @@ class Selection:
     aggregate_id: str | None = None
     topic: str | None = None
     type: str | None = None
-    #: Of pending messages "stuck", "failed" (at least once) or "untried"; of dead letters "dead"
-    #: (which None stands for), "replaying", "replayed" or "discarded".
+    #: Of pending messages "stuck", "failed" (at least once) or "untried"; of waiting events "tried"
+    #: (at least once) or "untried"; of dead letters "dead" (which None stands for), "replaying",
+    #: "replayed" or "discarded".
     state: str | None = None
-    #: Dead letters only.
+    #: Waiting events and dead letters only.
     subscriber: str | None = None
+    #: Dead letters only.
     error_type: str | None = None
-    #: Inclusive and exclusive; when the event occurred, or the dead letter failed.
+    #: Inclusive and exclusive; when the event occurred, was put aside, or the dead letter failed.
     since: datetime | None = None
     until: datetime | None = None
 
@@ -93,6 +95,36 @@ class DispatchedMessage(StoredMessage):
     """A message that the broker has."""
 
     dispatched_at: datetime
+
+
+class Enveloped:
+    """What has an event's `text` as it lay on the stream, and reads it only when asked."""
+
+    text: str
+
+    @property
+    def envelope(self) -> Any:
+        """The event as it lay on the stream, parsed; None if that can't be done."""
+        try:
+            return json.loads(self.text)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def payload(self) -> str:
+        """The event's payload as JSON text; the whole text where there is no such thing."""
+        found = self.envelope
+        for name in ("payload", "data"):  # ours, and CloudEvents'
+            if isinstance(found, dict) and name in found:
+                return json.dumps(found[name], ensure_ascii=False)
+        return self.text
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the envelope says beside the event, if it says anything."""
+        found = self.envelope
+        known = found.get("metadata") if isinstance(found, dict) else None
+        return known if isinstance(known, dict) else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +167,65 @@ def page(
         partial=partial,
         next=cursor(found[:limit]) if cursor and has_more else None,
     )
+
+
+def by_time(
+    collection: str,
+    chosen: tuple[Document, Document, str | None],
+    time: str,
+    direction: int,
+    read: Callable[[Document], M],
+    shown: Document,
+    *,
+    skip: int,
+    limit: int,
+    cursor: str | None,
+) -> Page[M]:
+    """A page of documents in the order of a `time` that they have, as `read` makes them.
+
+    `chosen` is the filter that an index serves in that order, what is left to filter, and a hint;
+    `direction` is 1 or -1, `shown` the fields to read. What is read has a `key`, and the time.
+    `cursor` is that of a page before. Raises `InvalidCursor`; and what pymongo raises.
+    """
+    where, then, hint = chosen
+    last = ""
+    if cursor is not None:
+        begin, skip, last = decode_cursor(cursor, datetime, int, str)
+        where = _from(where, time, "$gte" if direction > 0 else "$lte", begin)
+    wanted = skip + limit + 1
+    stages: list[Document] = [
+        {"$match": where},
+        {"$sort": {time: direction}},
+        {"$limit": REACH if then else min(REACH, wanted)},
+        *([{"$match": then}] if then else []),
+        {"$limit": wanted},
+        {"$project": shown},
+    ]
+    found = [read(row) for row in rows(collection, stages, hint)]
+    if last:
+        # If it is gone: rather some of those of its time twice than one never.
+        places = (i for i, one in enumerate(found, 1) if getattr(one, "key", None) == last)
+        skip = next(places, 0)
+
+    def following(shown: list[M]) -> str:
+        """Where the next page begins: at the time of the last one, behind that one."""
+        moments = [getattr(one, time) for one in found[: skip + len(shown)]]
+        return encode_cursor(moments[-1], moments.count(moments[-1]), getattr(shown[-1], "key", ""))
+
+    return page(
+        found[skip:],
+        skip,
+        limit,
+        lambda: bool(then or wanted > REACH) and reaches_past(collection, where, hint),
+        following,
+    )
+
+
+def _from(where: Document, time: str, operator: str, begin: datetime) -> Document:
+    """The filter `where`, for what lies at a time or behind it: each of its branches."""
+    if "$or" in where:
+        return {"$or": [_from(branch, time, operator, begin) for branch in where["$or"]]}
+    return {**where, time: {**where.get(time, {}), operator: begin}}
 
 
 def types() -> list[str]:
