@@ -4,8 +4,10 @@ An event is deferred that failed and waits for its next attempt; that comes too 
 before it is missing or deferred; or that is replayed from the dead letters. Kept in MongoDB:
 
     outbox_deferred  {_id: "subscriber:topic:aggregate id:number", subscriber, stream, topic,
-                      aggregate_id, sequence, event_id, text, attempts, due_at, since, early?,
-                      begun?, last_error?, alerted?, replays?}
+                      aggregate_id, sequence, event_id, type, text, attempts, due_at, since, early?,
+                      begun?, last_error?, error_before?, alerted?, replays?}
+
+`outbox.waiting` shows them to people, and has use for `event_id`, `type` and `error_before`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -33,6 +35,16 @@ INDEXES = [
         name="outbox_deferred_begun",
         partialFilterExpression={"begun": True},
     ),
+    # For `outbox.waiting`; none of these is written again by a retry.
+    IndexModel(
+        [("since", 1), ("_id", 1)],
+        name="outbox_deferred_tried",
+        partialFilterExpression={"attempts": {"$gte": 1}},
+    ),
+    IndexModel([("since", 1)], name="outbox_deferred_since"),
+    IndexModel([("subscriber", 1), ("since", 1)], name="outbox_deferred_subscriber"),
+    IndexModel([("aggregate_id", 1), ("since", 1)], name="outbox_deferred_aggregate"),
+    IndexModel([("event_id", 1), ("since", 1)], name="outbox_deferred_event"),
 ]
 
 
@@ -125,6 +137,7 @@ def _entry(
         "aggregate_id": one.aggregate_id,
         "sequence": one.sequence,
         "event_id": one.event_id,
+        "type": one.type,
         "text": one.text,
         "due_at": due_at,
         "since": clock.now(connections.database()),
@@ -185,10 +198,12 @@ def aggregates_of(
 def begin(one: Deferred, *, due_at: datetime, counted: bool = True) -> bool:
     """Count an attempt, before it is made; False if the event is no longer there.
 
-    Dying in the attempt, the event is due again at `due_at`, and has no `last_error`.
+    Dying in the attempt, the event is due again at `due_at`, and has no `last_error`. What the
+    attempt before failed with is kept as `error_before`: "" if it hasn't come to its end.
     """
-    changes = {
-        "$set": {"due_at": due_at, "early": False, "begun": True},
+    before = {"error_before": one.last_error} if counted else {}
+    changes: Document = {
+        "$set": {"due_at": due_at, "early": False, "begun": True, **before},
         "$inc": {"attempts": int(counted)},
         "$unset": {"last_error": ""},
     }
@@ -205,7 +220,8 @@ def begun(subscriber: str) -> list[str]:
 
 def begin_all(those: Iterable[Deferred], *, due_at: datetime) -> None:
     """Count an attempt of each, before they are made together: one request."""
-    changes = {"$set": {"due_at": due_at, "begun": True}, "$inc": {"attempts": 1}}
+    sets = {"due_at": due_at, "begun": True, "error_before": ""}
+    changes: Document = {"$set": sets, "$inc": {"attempts": 1}}
     _deferred().update_many({"_id": {"$in": [one.id for one in those]}}, changes)
 
 

@@ -229,7 +229,8 @@ class DeferredEvents:
         """Note what became of an attempt; whether the aggregate's next may go on."""
         if result.away:
             due_at = clock.after(connections.database(), backoff.delay(1))
-            deferred.put_off(one, due_at, attempts=one.attempts)
+            # As before, also what it last failed with: this was no attempt.
+            deferred.put_off(one, due_at, attempts=one.attempts, last_error=one.last_error)
             return False
         for event, error in result.failed:
             return self._failures.failed(event, error, notes, attempts=attempts, waiting=one)

@@ -4,22 +4,28 @@ In plain words, for the admin's overview, the API, `outbox_status` and the healt
 thresholds are those of `OUTBOX_THRESHOLDS`.
 """
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from outbox import thresholds
 from outbox.conf import conf
 from outbox.discovery import collections
-from outbox.monitoring import Overview, SubscriberState
+from outbox.envelope import timestamp
+from outbox.monitoring import Failing, Overview, SubscriberState
 
 WELL, WARNING, BAD = "well", "warning", "bad"
+
+#: Failed attempts at an event from which on it is worth a warning; the first may be by chance.
+SEVERAL = 3
 
 
 class Problem(NamedTuple):
     """Something that is wrong.
 
     `level` is "warning" or "bad", `code` names its kind, `text` says what it is and `advice` what
-    to do; `subject` is the subscriber that it is about, or "".
+    to do; `subject` is the subscriber that it is about, or "". `detail` is what a handler said: for
+    those who may see its events, since there may be anything in it.
     """
 
     level: str
@@ -27,6 +33,7 @@ class Problem(NamedTuple):
     text: str
     advice: str
     subject: str = ""
+    detail: str = ""
 
 
 def problems(state: Overview) -> list[Problem]:
@@ -34,6 +41,7 @@ def problems(state: Overview) -> list[Problem]:
     found = [*_of_broker(state), *_of_relays(state), *_of_messages(state)]
     for one in state.subscribers:
         found += _of_subscriber(one, bool(state.broker_error))
+    found += _of_failing(state.failing)
     return sorted(found, key=lambda problem: problem.level != BAD)
 
 
@@ -183,6 +191,34 @@ def _of_subscriber(one: SubscriberState, broker_is_away: bool) -> Iterator[Probl
             "`manage.py outbox_replay --aggregate ID --execute`.",
             one.name,
         )
+
+
+def _of_failing(found: Iterable[Failing]) -> Iterator[Problem]:
+    for one in found:
+        more = f" {one.events - 1:,} others wait like it." if one.events > 2 else ""
+        more = " One other waits like it." if one.events == 2 else more
+        due = f"tried again at {timestamp(one.due_at)[:19]}Z.{more}"
+        which = f"`manage.py outbox_waiting --tried --subscriber {one.subscriber}`"
+        if one.died:
+            yield Problem(
+                WARNING,
+                "crash_loop",
+                f"{one.subscriber}: the process has died in attempt {one.attempts} of {one.event}; "
+                f"{due}",
+                f"See how the consumer's process ends (memory, a signal), and {which}. Others go "
+                "on; after so many deaths it becomes a dead letter by itself.",
+                one.subscriber,
+            )
+        elif one.attempts >= SEVERAL:
+            yield Problem(
+                WARNING,
+                "failing",
+                f"{one.subscriber} has failed {one.attempts} times on {one.event}; {due}",
+                f"{which} says which and why. Mend the handler, or what it needs, before it "
+                "becomes a dead letter; what is behind it in its aggregate waits.",
+                one.subscriber,
+                textwrap.shorten(one.error, 300, placeholder="…"),
+            )
 
 
 def _judged(name: str, value: float) -> str:

@@ -6,14 +6,23 @@ say the same. What is wrong in it, and what to do, says `outbox.diagnosis`.
 """
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import pymongo
 
-from outbox import backlog, broker_state, clock, connections, dead_letters, deferred, statistics
+from outbox import (
+    backlog,
+    broker_state,
+    clock,
+    connections,
+    dead_letters,
+    deferred,
+    statistics,
+    waiting,
+)
 from outbox.broker_state import BrokerState, GroupState
 from outbox.conf import conf
 from outbox.discovery import collections, messaging, topics
@@ -21,6 +30,7 @@ from outbox.errors import BrokerUnavailable
 from outbox.lease import COLLECTION as LEASES
 from outbox.lease import holder_of
 from outbox.statistics import Counts, Minute, Process
+from outbox.waiting import WaitingEvent
 
 #: Seconds after which a process counts as gone that was seen last then.
 SEEN_WITHIN = 15.0
@@ -71,6 +81,24 @@ class SubscriberState(NamedTuple):
     breaker: str
 
 
+class Failing(NamedTuple):
+    """Events that a subscriber has tried in vain and will try again, and the one tried most often.
+
+    Those in whose attempt the process `died` are told of apart from those that it failed on.
+    `events` counts the ones among the `waiting.LOOKED_AT` that have waited the longest, of all
+    subscribers. Of the one, `attempts` are over, the last with `error`; it is due at `due_at`.
+    """
+
+    subscriber: str
+    events: int
+    event_id: str
+    event: str
+    attempts: int
+    died: bool
+    error: str
+    due_at: datetime
+
+
 class Held(NamedTuple):
     """A lease that somebody holds: `holder` is "host:pid"."""
 
@@ -114,6 +142,7 @@ class Overview:
     processes: list[Process]
     strange: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    failing: list[Failing] = field(default_factory=list)
     took: float = field(compare=False)
 
 
@@ -130,9 +159,10 @@ def _overview() -> Overview:
     began = time.monotonic()
     with connections.store_errors():
         at = clock.now(connections.database())
-        waiting = backlog.of(collections())
+        pending = backlog.of(collections())
         letters = dead_letters.counts()
         aside = deferred.counts()
+        failing = _failing(waiting.tried())
         held = _held(at)
     seen = statistics.processes(at - timedelta(hours=1))
     lately = [one for one in seen if _is_alive(one, at)]
@@ -147,14 +177,15 @@ def _overview() -> Overview:
     relayed = [one.roles["relay"] for one in seen if "relay" in one.roles]
     return Overview(
         at=at,
-        pending=Pending(*waiting[:3]),
-        stuck=waiting.stuck,
+        pending=Pending(*pending[:3]),
+        stuck=pending.stuck,
         dead_letters=sum(letters.dead.values()),
         replaying=sum(letters.replaying.values()),
         published_per_minute=sum(minute.get("published", {}).values()),
         broker_error=broker_error,
         strange=broker.strange,
         lost=sorted({name for one in minutes for name in one.counts.get("group_lost", ())}),
+        failing=failing,
         relay_seen=max(0.0, (at - max(relayed)).total_seconds()) if relayed else None,
         topics=[
             Topic(
@@ -186,7 +217,7 @@ def _subscriber(
     breakers: list[BreakerState],
 ) -> SubscriberState:
     name = subscriber.name
-    waiting, missing = aside.get(name, (0, 0))
+    put_aside, missing = aside.get(name, (0, 0))
     states = {one.state for one in breakers if one.name == name}
     return SubscriberState(
         name,
@@ -195,13 +226,27 @@ def _subscriber(
         group.lag_is_exact if group else False,
         group.seconds if group else None,
         group.unacknowledged if group else None,
-        waiting,
+        put_aside,
         missing,
         dead[name],
         sum(f"consumer:{name}" in one.roles for one in processes),
         sorted({one.holder for one in held if one.name.startswith(f"consumer:{name}:")}),
         next((state for state in ("open", "half-open", "closed") if state in states), ""),
     )
+
+
+def _failing(tried: list[WaitingEvent]) -> list[Failing]:
+    """Of each subscriber that has tried any of these in vain, by name."""
+    groups: dict[tuple[str, bool], list[WaitingEvent]] = defaultdict(list)
+    for one in tried:
+        if one.ended:
+            groups[one.subscriber, one.died_in is not None].append(one)
+    found = []
+    for (name, died), events in sorted(groups.items()):
+        worst = max(events, key=lambda one: one.ended)  # of equals, the one that waits the longest
+        said = worst.ended, died, worst.error, worst.due_at
+        found.append(Failing(name, len(events), worst.event_id, worst.named, *said))
+    return found
 
 
 def _broker() -> tuple[BrokerState, str]:

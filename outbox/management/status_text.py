@@ -1,5 +1,6 @@
 """The status in words: an overview as a table that fits a terminal."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -21,7 +22,7 @@ def lines(state: Overview, problems: Sequence[Problem], colours: Any) -> Iterato
     yield ""
     yield from _messages(state)
     yield ""
-    yield from _table(
+    yield from table(
         (("topic", LEFT), ("published", RIGHT), ("last minute", RIGHT), ("on its streams", RIGHT)),
         [
             (one.name, *map(_number, (one.published, one.published_per_minute, one.entries)))
@@ -30,7 +31,7 @@ def lines(state: Overview, problems: Sequence[Problem], colours: Any) -> Iterato
         colours,
     )
     yield ""
-    yield from _table(
+    yield from table(
         (
             ("subscriber", LEFT),
             ("topic", LEFT),
@@ -66,6 +67,8 @@ def verdict(at: datetime | None, problems: Sequence[Problem], colours: Any) -> I
         colour = colours.ERROR if one.level == BAD else colours.WARNING
         yield ""
         yield f"{colour(one.level.upper())} {visible(one.text)}"
+        if one.detail:
+            yield f"  {visible(one.detail)}"
         yield f"  {visible(one.advice)}"
 
 
@@ -90,6 +93,12 @@ def _messages(state: Overview) -> Iterator[str]:
     yield f"Stuck         {state.stuck:,}"
     replaying = f", and {state.replaying:,} being tried again" if state.replaying else ""
     yield f"Dead letters  {state.dead_letters:,}{replaying}"
+    if state.failing:
+        failing: Counter[str] = Counter()
+        for one in state.failing:
+            failing[one.subscriber] += one.events
+        names = ", ".join(f"{name} {number:,}" for name, number in failing.items())
+        yield f"Failing       {failing.total():,}, to be tried again: {visible(names)}"
     yield f"Published     {state.published_per_minute:,} in the last full minute"
 
 
@@ -112,9 +121,10 @@ def _number(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 
 
-def _table(
+def table(
     columns: Sequence[tuple[str, Any]], rows: Sequence[Sequence[str]], colours: Any
 ) -> Iterator[str]:
+    """Lines of cells below their titles, each column with its way to align (`RIGHT`, `LEFT`)."""
     titles = [title for title, _ in columns]
     widths = [max(map(len, cells)) for cells in zip(titles, *rows, strict=True)]
 

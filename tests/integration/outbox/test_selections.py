@@ -8,13 +8,13 @@ from outbox import (
     clock,
     connections,
     conversations,
-    dead_letter_listing,
     dead_letters,
     discovery,
     dispatched,
     message_store,
     operations,
     pending,
+    waiting,
 )
 from outbox.context import MessageContext, new_id
 from outbox.discovery import Messaging
@@ -318,7 +318,7 @@ def test_a_page_that_ended_within_an_aggregate_goes_on_there(store):
 )
 def test_a_cursor_that_no_listing_gave_is_refused(store, cursor):
     fill(store, 1)
-    for read in (pending.messages, dispatched.messages, dead_letters.messages):
+    for read in (pending.messages, dispatched.messages, waiting.messages, dead_letters.messages):
         with pytest.raises(InvalidCursor):
             read(Selection(), cursor=cursor)
 
@@ -326,7 +326,6 @@ def test_a_cursor_that_no_listing_gave_is_refused(store, cursor):
 @pytest.mark.parametrize("fields", [{}, {"term": "NotePublished"}, {"state": "failed"}])
 def test_a_listing_ends_at_its_reach_and_says_so(store, fields, monkeypatch):
     monkeypatch.setattr(message_store, "REACH", 10)
-    monkeypatch.setattr(dead_letter_listing, "REACH", 10)
     documents = fill(store, 15)
     for one in range(15):
         fail(store, f"n{one}", 1)

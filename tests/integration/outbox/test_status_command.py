@@ -11,7 +11,15 @@ from django.core.management import call_command
 from outbox import monitoring
 from outbox.discovery import messaging
 from outbox.errors import MissingIndex
-from outbox.monitoring import BreakerState, Held, Overview, Pending, SubscriberState, Topic
+from outbox.monitoring import (
+    BreakerState,
+    Failing,
+    Held,
+    Overview,
+    Pending,
+    SubscriberState,
+    Topic,
+)
 from outbox.statistics import Process
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -128,6 +136,27 @@ def test_what_is_not_counted_to_the_end_is_said_to_be_about_as_much(given):
     assert "letters     orders   ≥ 500   4 min        3          0     0  waits (rests)\n" in said
     assert "Relay seen never; " in said
     assert "breaker of letters in web1:17 is open since 2026-11-21T12:00:00.000Z." in said
+
+
+def test_who_fails_and_on_what_is_named(given):
+    error = "OSError: no \x1b[31mroute"
+    found = [
+        Failing("letters", 3, "e-1", "OrderPaid e-1", 4, False, error, NOON),
+        Failing("letters", 1, "e-2", "OrderPaid e-2", 2, True, "", NOON),
+        Failing("stock", 1, "e-3", "OrderPlaced e-3", 1, False, error, NOON),
+    ]
+    given(failing=found)
+    said, code = run()
+    assert code == 1
+    assert (
+        "WARNING letters has failed 4 times on OrderPaid e-1; tried again at 2026-11-21T12:00:00Z. "
+        "2 others wait like it.\n  OSError: no \\x1b[31mroute\n  `manage.py outbox_waiting --tried "
+        "--subscriber letters` says which and why."
+    ) in said
+    assert "WARNING letters: the process has died in attempt 2 of OrderPaid e-2;" in said
+    assert "e-3" not in said
+    assert "\nFailing       5, to be tried again: letters 4, stock 1\n" in said
+    assert json.loads(run("--json")[0])["failing"][2]["subscriber"] == "stock"
 
 
 @pytest.mark.parametrize(("stuck", "level", "code"), [(0, "well", 0), (1, "warning", 1)])

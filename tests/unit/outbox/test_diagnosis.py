@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from outbox.diagnosis import level, problems, seconds_in_words
-from outbox.monitoring import BreakerState, Overview, Pending, SubscriberState
+from outbox.monitoring import BreakerState, Failing, Overview, Pending, SubscriberState
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LETTERS = SubscriberState(
@@ -54,6 +54,11 @@ def letters(**changes):
     return {"subscribers": [LETTERS._replace(**changes)]}
 
 
+def failing(attempts, *, died=False, events=1):
+    error = "" if died else "ValueError: no"
+    return {"failing": [Failing("letters", events, "e", "OrderPaid e", attempts, died, error, AT)]}
+
+
 def test_where_nothing_is_wrong_nothing_is_said():
     assert problems(WELL) == []
     assert level([]) == "well"
@@ -81,6 +86,9 @@ def test_where_nothing_is_wrong_nothing_is_said():
         (letters(breaker="open"), ("warning", "breaker", "letters")),
         (letters(breaker="half-open"), None),
         (letters(missing=2), ("warning", "missing", "letters")),
+        (failing(2), None),
+        (failing(3), ("warning", "failing", "letters")),
+        (failing(2, died=True), ("warning", "crash_loop", "letters")),
         ({"breakers": [BreakerState("relay", "open", "h:1", AT)]}, ("bad", "breaker", "")),
     ],
 )
@@ -110,6 +118,21 @@ def test_of_a_broker_that_is_away_no_lag_is_said():
 def test_without_statistics_nobody_is_missed(settings):
     settings.OUTBOX_STATISTICS = False
     assert problems(replace(WELL, relay_seen=None, **letters(consumers=0))) == []
+
+
+def test_who_fails_on_what_and_what_kills_its_process_is_said():
+    [one] = problems(replace(WELL, **failing(4, events=7)))
+    assert one.text == (
+        "letters has failed 4 times on OrderPaid e; tried again at 2026-11-21T12:00:00Z. "
+        "6 others wait like it."
+    )
+    assert one.detail == "ValueError: no"
+    [one] = problems(replace(WELL, **failing(4, died=True)))
+    assert one.text == (
+        "letters: the process has died in attempt 4 of OrderPaid e; tried again at "
+        "2026-11-21T12:00:00Z."
+    )
+    assert one.detail == ""
 
 
 def test_what_is_estimated_is_said_to_be():
