@@ -1,7 +1,8 @@
 """Models without tables: what the admin hangs permissions, menu and pages on.
 
-What they stand for is in MongoDB; `outbox.monitoring`, `outbox.pending`, `outbox.dispatched` and
-`outbox.dead_letters` read it. Nothing here is ever stored or queried through Django's ORM.
+What they stand for is in MongoDB; `outbox.monitoring`, `outbox.pending`, `outbox.dispatched`,
+`outbox.waiting` and `outbox.dead_letters` read it. Nothing here is ever stored or queried through
+Django's ORM.
 """
 
 from django.db import models
@@ -64,6 +65,31 @@ class DispatchedMessage(Message):
         managed = False
         default_permissions = ("view", "replay")
         verbose_name = "dispatched message"
+
+
+class WaitingEvent(models.Model):
+    """An event that a subscriber has put aside to try it again, as `deferred` keeps it."""
+
+    key = models.CharField(max_length=1000, primary_key=True)
+    subscriber = models.CharField(max_length=255)
+    topic = models.CharField(max_length=255)
+    stream = models.CharField(max_length=255)
+    event_id = models.CharField(max_length=255)
+    type = models.CharField(max_length=255)
+    aggregate_id = models.CharField(max_length=255)
+    sequence = models.PositiveBigIntegerField()
+    text = models.TextField()
+    attempts = models.PositiveIntegerField()
+    due_at = models.DateTimeField()
+    since = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        default_permissions = ("view",)
+        verbose_name = "waiting event"
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class DeadLetter(models.Model):

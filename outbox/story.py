@@ -1,7 +1,8 @@
 """The story of an aggregate: what became of each of its messages, and what led to them.
 
-Read from the document, the archive, what was discarded, the dead letters and the inbox: seven
-requests, and no more of any of them than `MOST`. What is no longer kept is not in it.
+Read from the document, the archive, what was discarded, what waits for its subscribers, the dead
+letters and the inbox: eight requests, and no more of any of them than `MOST`. What is no longer
+kept is not in it.
 """
 
 from collections import defaultdict
@@ -10,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from outbox import connections, dead_letters, discarded, dispatched, inbox
+from outbox import connections, dead_letters, discarded, dispatched, inbox, waiting
 from outbox.connections import Document
 from outbox.document.showing import Parts
+from outbox.waiting import WaitingEvent
 
 #: Messages of an aggregate that are told of, the newest; and rows that are read beside each kind.
 MOST, MOST_ROWS = 200, 2_000
@@ -39,7 +41,8 @@ class Handled(NamedTuple):
 class Event:
     """A message of the aggregate: with `due_at` while pending, with `dispatched_at` afterwards.
 
-    With neither, only its dead letters (raw, without their text) or what was discarded is kept.
+    With neither, only its dead letters (raw, without their text), what was discarded, or what
+    subscribers have put aside is kept.
     """
 
     event_id: str
@@ -55,6 +58,7 @@ class Event:
     last_error: str = ""
     discarded: Document | None = None
     letters: list[Document] = field(default_factory=list)
+    waiting: list[WaitingEvent] = field(default_factory=list)
     handled: list[Handled] = field(default_factory=list)
     effects: list[Other] = field(default_factory=list)
 
@@ -84,6 +88,7 @@ def of(collection: str, parts: Parts) -> Story:
         events, is_whole = _events(collection, parts)
         _add_discarded(events, collection, parts.aggregate_id)
         _add_letters(events, parts)
+        _add_waiting(events, parts)
         _add_handled(events, parts.aggregate_id)
         _add_effects(events)
         ordered = sorted(events.values(), key=lambda event: event.event_id)
@@ -148,6 +153,17 @@ def _add_letters(events: dict[str, Event], parts: Parts) -> None:
         if known or one["topic"] in parts.sequences:
             event = events.setdefault(one["event_id"], _event({**one, "attempts": 0}))
             event.letters.append({**one, "key": one["_id"]})
+
+
+#: What an event is to its subscribers says nothing of how its publication went.
+_UNTRIED: Document = {"due_at": None, "attempts": 0, "last_error": "", "metadata": {}}
+
+
+def _add_waiting(events: dict[str, Event], parts: Parts) -> None:
+    for one in waiting.of_aggregate(parts.aggregate_id, MOST_ROWS):
+        if one.event_id in events or (one.event_id and one.topic in parts.sequences):
+            event = events.setdefault(one.event_id, _event({**vars(one), **_UNTRIED}))
+            event.waiting.append(one)
 
 
 def _add_handled(events: dict[str, Event], aggregate_id: str) -> None:

@@ -9,9 +9,11 @@ from outbox.admin.dead_letters import DeadLetterAdmin
 from outbox.admin.dispatched import DispatchedMessageAdmin
 from outbox.admin.overview import OverviewAdmin
 from outbox.admin.pending import PendingMessageAdmin
-from outbox.models import DeadLetter, DispatchedMessage, Overview, PendingMessage
+from outbox.admin.waiting import WaitingEventAdmin
+from outbox.models import DeadLetter, DispatchedMessage, Overview, PendingMessage, WaitingEvent
 
 admin.site.register(Overview, OverviewAdmin)
 admin.site.register(PendingMessage, PendingMessageAdmin)
 admin.site.register(DispatchedMessage, DispatchedMessageAdmin)
+admin.site.register(WaitingEvent, WaitingEventAdmin)
 admin.site.register(DeadLetter, DeadLetterAdmin)

@@ -40,7 +40,9 @@ def _counts(events: list[Event]) -> list[tuple[str, str]]:
     waiting = [event for event in events if event.due_at]
     stuck = sum(event.attempts >= conf.STUCK_AFTER for event in waiting)
     dead = sum(one["state"] == "dead" for event in events for one in event.letters)
+    failing = sum(bool(one.attempts) for event in events for one in event.waiting)
     counts = [(len(waiting), "pending", "waiting"), (stuck, "stuck", "bad")]
+    counts.append((failing, "failing", "bad"))
     counts.append((dead, "dead letter" if dead == 1 else "dead letters", "bad"))
     return [(f"{number} {words}", kind) for number, words, kind in counts if number]
 
@@ -88,6 +90,16 @@ class _Page:
                     "error": letter["error"] if self._sees("deadletter") else "",
                 }
                 for letter in event.letters
+            ],
+            "waiting": [
+                {
+                    "title": self._link("waitingevent", one.key, one.subscriber),
+                    "is_failing": bool(one.attempts),
+                    "fate": one.fate,
+                    "due": "" if one.early else f", next try {distance(one.due_at, self._now)}",
+                    "error": one.error if self._sees("waitingevent") else "",
+                }
+                for one in event.waiting
             ],
             "handled": [
                 f"{one.subscriber} {_later(when, one.at) if when else ''}".strip()

@@ -30,7 +30,12 @@ class MessageAdmin(MessageFields, ModelAdmin):  # type: ignore[type-arg]
     operations: of the operation's name, and with the permission of that name.
     """
 
-    search_fields = ("aggregate_id", "event_id", "correlation_id", "type")
+    search_fields: ClassVar[tuple[str, ...]] = (
+        "aggregate_id",
+        "event_id",
+        "correlation_id",
+        "type",
+    )
     search_help_text = (
         "A whole aggregate id, event id, correlation id or type, exactly as it is written."
     )

@@ -131,7 +131,7 @@ class DeadLetterAdmin(MessageAdmin):
         """The id, with links to the event and to its other dead letters."""
         if not letter.type:
             return str(letter.event_id)
-        return links.everywhere(self.admin_site, letter.event_id, "this event")
+        return links.everywhere(self.admin_site, letter.event_id, "this event", links.BY_PLACE)
 
     @display(description="state")
     def fate(self, letter: Any) -> SafeString | str:

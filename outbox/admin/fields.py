@@ -40,7 +40,7 @@ class MessageFields:
     def aggregate(self, message: Any) -> SafeString:
         """The id, with links to all that there is of the aggregate."""
         site, its_id = self.admin_site, message.aggregate_id
-        everything = links.everywhere(site, its_id, "all of this aggregate")
+        everything = links.everywhere(site, its_id, "all of this aggregate", links.BY_PLACE)
         # A dead letter doesn't know its aggregate's collection.
         address = links.aggregate_page(site, getattr(message, "collection", ""), its_id)
         if address is None:

@@ -13,13 +13,15 @@ from outbox.diagnosis import Problem
 from outbox.monitoring import Overview
 
 #: The lists that the overview leads to, as models.
-LISTS = ("pendingmessage", "dispatchedmessage", "deadletter")
+LISTS = ("pendingmessage", "dispatchedmessage", "waitingevent", "deadletter")
 
 #: Where a problem is to be seen: a list and what it is narrowed to, or a part of the overview.
 LISTED: dict[str, tuple[str, dict[str, str]]] = {
     "pending_age": ("pendingmessage", {}),
     "stuck": ("pendingmessage", {"state": "stuck"}),
     "dead_letters": ("deadletter", {}),
+    "failing": ("waitingevent", {"state": "tried"}),
+    "crash_loop": ("waitingevent", {"state": "tried"}),
 }
 SHOWN = {
     "data_lost": "subscribers",
@@ -75,7 +77,8 @@ def link(problem: Problem, addresses: Addresses) -> tuple[str, str]:
     """Where a problem is to be seen, and what to call that; ("", "") if the user may not."""
     if problem.code in LISTED:
         model, query = LISTED[problem.code]
-        return address(addresses, model, query), "Show them"
+        about = {"subscriber": problem.subject} if problem.subject else {}
+        return address(addresses, model, query | about), "Show them"
     if part := SHOWN.get(problem.code):
         return f"#outbox-{part}", f"See {part} below"
     return "", ""

@@ -124,6 +124,16 @@ class PendingStateFilter(ChoiceFilter):
     }
 
 
+class WaitingStateFilter(ChoiceFilter):
+    """By whether the subscriber has tried it."""
+
+    title = parameter_name = "state"
+    choices_ = {  # noqa: RUF012
+        "tried": "tried in vain",
+        "untried": "not tried yet",
+    }
+
+
 class DeadLetterStateFilter(ChoiceFilter):
     """By what has become of a dead letter; without a choice, those that are to be acted on."""
 

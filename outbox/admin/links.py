@@ -1,6 +1,6 @@
 """Links from a message to others: of its aggregate, its conversation, and its subscribers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +17,8 @@ LISTS = {
     "dispatchedmessage": "dispatched",
     "deadletter": "dead letters",
 }
+#: The same with the one that knows aggregate and event ids only.
+BY_PLACE = {**LISTS, "waitingevent": "waiting"}
 
 
 def search(site: Any, model: str, term: str, **parameters: str) -> str:
@@ -40,12 +42,12 @@ def aggregate_page(site: Any, collection: str, aggregate_id: str) -> str | None:
     return None
 
 
-def everywhere(site: Any, term: str, label: str) -> SafeString:
+def everywhere(site: Any, term: str, label: str, lists: Mapping[str, str] = LISTS) -> SafeString:
     """A term, and links to what each list has of it; nothing for no term."""
     if not term:
         return SafeString("")
     found = format_html_join(
-        ", ", '<a href="{}">{}</a>', ((search(site, model, term), LISTS[model]) for model in LISTS)
+        ", ", '<a href="{}">{}</a>', ((search(site, model, term), lists[model]) for model in lists)
     )
     return format_html('{} <span class="outbox-links">{}: {}</span>', term, label, found)
 

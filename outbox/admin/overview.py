@@ -79,6 +79,7 @@ class OverviewAdmin(ModelAdmin):  # type: ignore[type-arg]
                 {
                     "level": one.level,
                     "text": one.text,
+                    "detail": one.detail if "waitingevent" in addresses else "",
                     "advice": with_commands(one.advice),
                     "link": link(one, addresses),
                 }

@@ -51,12 +51,14 @@ def _subscriber(one: SubscriberState, addresses: Addresses) -> dict[str, Any]:
     more = "" if one.lag_is_exact else "at least "
     missing = f", {one.missing:,} of them behind missing ones" if one.missing else ""
     letters = address(addresses, "deadletter", {"subscriber": one.name})
+    aside = address(addresses, "waitingevent", {"subscriber": one.name})
     return {
         "state": one,
         "lag": UNKNOWN if one.lag is None else f"{more}{one.lag:,}",
         "oldest": UNKNOWN if one.lag_seconds is None else _age(one),
         "unacknowledged": _number(one.unacknowledged),
         "deferred": f"{one.deferred:,}{missing}",
+        "aside": aside if one.deferred else "",
         "dead_letters": f"{one.dead_letters:,}",
         "letters": letters if one.dead_letters else "",
         "processes": f"{one.consumers:,}",

@@ -20,7 +20,7 @@ from orders.domain import commands as ask
 from orders.domain.line import Line
 from orders.models import Order
 from orders.repository import OrderRepository
-from outbox import clock, context, dead_letters, documents, story
+from outbox import clock, context, dead_letters, deferred, documents, story
 from outbox.delivery import Delivery
 from outbox.discovery import bus
 from outbox.document import showing
@@ -28,7 +28,10 @@ from outbox.publishers.memory import InMemoryPublisher
 from outbox.relay import Relay
 
 ORDERS = "/admin/orders/order/"
-MESSAGES = ("view_pendingmessage", "view_dispatchedmessage", "view_deadletter")
+MESSAGES = (
+    *("view_pendingmessage", "view_dispatchedmessage"),
+    *("view_waitingevent", "view_deadletter"),
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -208,11 +211,9 @@ def test_a_refused_message_shows_why_and_leads_to_its_page(operator, publisher, 
     assert "/admin/outbox/pendingmessage/" in response.content.decode()
 
 
-def test_dead_letters_stand_with_their_event_and_lead_to_their_pages(operator, relay, mongo):
-    place("order-1")
-    relay()
-    event = mongo.outbox_dispatched.find_one({"topic": "orders"})
-    delivery = Delivery(
+def delivery_of(event):
+    """An event of the archive as its subscribers are given it."""
+    return Delivery(
         **{name: event[name] for name in ("type", "version", "topic", "aggregate_id", "sequence")},
         event_id=event["_id"],
         occurred_at=event["occurred_at"],
@@ -220,6 +221,57 @@ def test_dead_letters_stand_with_their_event_and_lead_to_their_pages(operator, r
         metadata=event["metadata"],
         text="{}",
     )
+
+
+def put_aside(mongo, subscriber, event, **fields):
+    """Have a subscriber wait for its next attempt, in 90 s."""
+    at = clock.after(mongo, 90)
+    deferred.put(subscriber, "orders", [delivery_of(event)], due_at=at, **fields)
+
+
+def test_who_has_failed_on_an_event_stands_with_it_with_why_and_when_it_is_tried_again(
+    operator, client, relay, mongo
+):
+    place("order-1")
+    relay()
+    event = mongo.outbox_dispatched.find_one({"topic": "orders"})
+    put_aside(mongo, "letters", event, attempts=2, last_error="OSError: no mail-1")
+    put_aside(mongo, "other", event, early=True)
+    response = shown(operator, "order-1")
+    text = story_of(response)
+    assert text.startswith(", the first one first 1 failing ")
+    assert re.search(
+        r"OrderPlaced orders no. 1 .* waits for letters : 2 failed attempts, next try in 1 min "
+        r"\d+ s OSError: no mail-1 waits for other : waits for its turn",
+        text,
+    )
+    key = quote("letters:orders:order-1:1")
+    assert f"/admin/outbox/waitingevent/{key}/change/" in response.content.decode()
+
+    client.force_login(person("sales", "view_order"))
+    page = shown(client, "order-1")
+    assert "waits for letters: 2 failed attempts" in story_of(page)
+    assert "mail-1" not in page.content.decode()
+    assert "/admin/outbox/" not in page.content.decode()
+
+
+def test_what_waits_is_told_of_when_the_archive_has_it_no_more(operator, relay, mongo):
+    place("order-1")
+    relay()
+    event = mongo.outbox_dispatched.find_one({"topic": "orders"})
+    put_aside(mongo, "letters", event, attempts=2, last_error="OSError: no mail-1")
+    mongo.outbox_dispatched.delete_one({"_id": event["_id"]})
+    assert re.search(
+        r"OrderPlaced orders no. 1 not kept any more waits for letters : 2 failed attempts",
+        story_of(shown(operator, "order-1")),
+    )
+
+
+def test_dead_letters_stand_with_their_event_and_lead_to_their_pages(operator, relay, mongo):
+    place("order-1")
+    relay()
+    event = mongo.outbox_dispatched.find_one({"topic": "orders"})
+    delivery = delivery_of(event)
     dead_letters.store("letters", "orders", delivery, ValueError("no such street"), attempts=3)
     response = shown(operator, "order-1")
     text = story_of(response)

@@ -18,10 +18,11 @@ from tests import notes
 
 PENDING = "/admin/outbox/pendingmessage/"
 DISPATCHED = "/admin/outbox/dispatchedmessage/"
+WAITING = "/admin/outbox/waitingevent/"
 LETTERS = "/admin/outbox/deadletter/"
 
 #: The permission to see each of the lists.
-VIEW = ("view_pendingmessage", "view_dispatchedmessage", "view_deadletter")
+VIEW = ("view_pendingmessage", "view_dispatchedmessage", "view_waitingevent", "view_deadletter")
 
 
 class LetterRepository(notes.NoteRepository):

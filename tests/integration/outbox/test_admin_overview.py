@@ -12,8 +12,17 @@ from django.contrib.auth.models import Permission, User
 from outbox import context, monitoring, statistics, telemetry
 from outbox.discovery import bus
 from outbox.lease import Lease
-from outbox.monitoring import BreakerState, Held, Overview, Pending, SubscriberState, Topic
+from outbox.monitoring import (
+    BreakerState,
+    Failing,
+    Held,
+    Overview,
+    Pending,
+    SubscriberState,
+    Topic,
+)
 from outbox.statistics import Process
+from tests.integration.outbox.admin_pages import VIEW
 
 OVERVIEW = "/admin/outbox/overview/"
 FRAGMENT = f"{OVERVIEW}fragment/"
@@ -54,7 +63,7 @@ def look(client, monkeypatch, settings):
 
     def look(state=STATE, *permissions, path=OVERVIEW):
         monkeypatch.setattr(monitoring, "overview", lambda: state)
-        seen = permissions or ("view_pendingmessage", "view_dispatchedmessage", "view_deadletter")
+        seen = permissions or VIEW
         client.force_login(person(f"user-{User.objects.count()}", "view_overview", *seen))
         response = client.get(path)
         assert response.status_code == 200
@@ -140,6 +149,31 @@ def test_subscribers_show_how_far_they_are(look):
         text_of(html)
     )
     assert 'href="/admin/outbox/deadletter/?subscriber=letters"' in html
+    assert 'href="/admin/outbox/waitingevent/?subscriber=letters"' in html
+    assert "waitingevent/?" not in look()
+
+
+FAILING = Failing("letters", 3, "e-1", "OrderPaid e-1", 4, False, "OSError: <i>mail-1</i>", NOW)
+
+
+def test_who_fails_again_and_again_is_named_with_why_and_where_to_see_more(look):
+    dying = FAILING._replace(event="OrderShipped e-2", attempts=2, died=True, error="")
+    html = look(replace(STATE, failing=[FAILING, dying]))
+    text = text_of(html)
+    assert (
+        "Warning letters has failed 4 times on OrderPaid e-1; tried again at "
+        "2026-11-05T12:30:00Z. 2 others wait like it. OSError: <i>mail-1</i> "
+    ) in text
+    assert "Warning letters: the process has died in attempt 2 of OrderShipped e-2;" in text
+    assert "<i>mail-1" not in html
+    assert html.count('href="/admin/outbox/waitingevent/?state=tried&amp;subscriber=letters"') == 2
+
+
+def test_what_a_handler_said_is_for_those_who_may_see_its_events(look):
+    html = look(replace(STATE, failing=[FAILING]), "view_deadletter")
+    assert "letters has failed 4 times on OrderPaid e-1" in html
+    assert "mail-1" not in html
+    assert "waitingevent/" not in html
 
 
 def test_processes_show_what_they_do_and_hold_and_so_do_holders_nobody_sees(look):
