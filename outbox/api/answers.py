@@ -15,6 +15,7 @@ from outbox.dead_letter_listing import DeadLetter
 from outbox.envelope import timestamp
 from outbox.message_store import DispatchedMessage, PendingMessage
 from outbox.monitoring import Overview
+from outbox.waiting import WaitingEvent
 
 #: Levels of objects and lists that a payload is shown with; pydantic writes some more than 200.
 DEEPEST = 100
@@ -41,6 +42,13 @@ class PendingState(StrEnum):
 
     STUCK = "stuck"
     FAILED = "failed"
+    UNTRIED = "untried"
+
+
+class WaitingState(StrEnum):
+    """An untried one waits for its turn, for the most part."""
+
+    TRIED = "tried"
     UNTRIED = "untried"
 
 
@@ -101,6 +109,26 @@ class DispatchedDetail(DispatchedSummary, ContentAnswer):
     """A message that was published, in full."""
 
 
+class WaitingSummary(Answer):
+    """An event that a subscriber has put aside, to try it again or until it is its turn."""
+
+    id: str
+    subscriber: str
+    topic: str
+    stream: str
+    event_id: str
+    type: str
+    aggregate_id: str
+    sequence: int
+    state: WaitingState
+    attempts: int = Field(description="Begun so far.")
+    last_error: str = Field(description="Of the last attempt that failed and lived to tell.")
+    died_in: int | None = Field(description="The attempt that the process died in, if it did.")
+    due_at: Moment
+    waits_since: Moment
+    replays: str = Field(description="The dead letter that it was, or empty.")
+
+
 class DeadLetterSummary(Answer):
     """A dead letter, in the list of those. `id` names it in paths and in `ids`.
 
@@ -146,6 +174,13 @@ class DispatchedPage(BaseModel):
     """One page, newest first. `next` is the `cursor` of the page after it."""
 
     results: list[DispatchedSummary]
+    next: str | None
+
+
+class WaitingPage(BaseModel):
+    """One page, what has waited the longest first. `next` is the `cursor` of the page after it."""
+
+    results: list[WaitingSummary]
     next: str | None
 
 
@@ -199,6 +234,17 @@ class OutboxSubscriber(Answer):
     breaker: str = Field(description="open, half-open, closed, or empty if it never changed.")
 
 
+class OutboxFailing(Answer):
+    """Events that a subscriber has tried in vain, and the one of them that was tried most often."""
+
+    subscriber: str
+    events: int = Field(description="Among the 200 that have waited the longest.")
+    event_id: str
+    attempts: int
+    died: bool = Field(description="Whether the process died in the last attempt.")
+    due_at: Moment
+
+
 class OutboxLease(Answer):
     name: str
     holder: str = Field(description="host:pid")
@@ -242,6 +288,7 @@ class OutboxOverview(Answer):
     relay_seen: float | None = Field(description="Seconds since any relay was seen, if any was.")
     topics: list[OutboxTopic]
     subscribers: list[OutboxSubscriber]
+    failing: list[OutboxFailing]
     leases: list[OutboxLease]
     breakers: list[OutboxBreaker]
     processes: list[OutboxProcess]
@@ -264,6 +311,17 @@ def of_pending(message: PendingMessage) -> dict[str, Any]:
 
 def of_dispatched(message: DispatchedMessage) -> dict[str, Any]:
     return {**_shown(message), "id": message.event_id}
+
+
+def of_waiting(event: WaitingEvent) -> dict[str, Any]:
+    return {
+        **vars(event),
+        "id": event.key,
+        "state": WaitingState.TRIED if event.attempts else WaitingState.UNTRIED,
+        "last_error": event.error,
+        "died_in": event.died_in,
+        "waits_since": event.since,
+    }
 
 
 def of_dead_letter(letter: DeadLetter) -> dict[str, Any]:

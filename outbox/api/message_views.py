@@ -7,7 +7,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from outbox import dead_letter_listing, dispatched, monitoring, pending
+from outbox import dead_letter_listing, dispatched, monitoring, pending, waiting
 from outbox.api import answers, selections
 from outbox.api.base import OutboxView
 from outbox.api.permissions import IsStaffUnlessOpened
@@ -69,6 +69,21 @@ class DispatchedMessages(StaffView):
     def get(self, request: Request) -> Response:
         asked = validated_query(selections.DispatchedParameters, request.query_params.dict())
         return _page(answers.DispatchedPage, dispatched.messages, asked, answers.of_dispatched)
+
+
+class WaitingEvents(StaffView):
+    @operation(
+        "list_waiting_events",
+        "List the events that a subscriber couldn't handle yet",
+        STAFF + "They are tried again by themselves. What has waited the longest comes first. "
+        "`since` and `until` are about when the event was put aside. " + PAGED,
+        answer=answers.WaitingPage,
+        parameters=query_parameters(selections.WaitingParameters),
+        problems=[400],
+    )
+    def get(self, request: Request) -> Response:
+        asked = validated_query(selections.WaitingParameters, request.query_params.dict())
+        return _page(answers.WaitingPage, waiting.messages, asked, answers.of_waiting)
 
 
 class DeadLetters(StaffView):

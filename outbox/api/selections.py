@@ -93,6 +93,12 @@ class DispatchedFilters(Filters):
     pass
 
 
+class WaitingFilters(Filters):
+    search: Text | None = Field(None, description="Exactly: an aggregate id or event id.")
+    subscriber: Text | None = None
+    state: Literal["tried", "untried"] | None = None
+
+
 class DeadLetterFilters(Filters):
     subscriber: Text | None = None
     error_type: Text | None = Field(None, description="The class of the error.")
@@ -113,6 +119,10 @@ class PendingParameters(PendingFilters, Paging):
 
 
 class DispatchedParameters(DispatchedFilters, Paging):
+    pass
+
+
+class WaitingParameters(WaitingFilters, Paging):
     pass
 
 

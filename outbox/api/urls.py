@@ -26,6 +26,7 @@ urlpatterns = [
         message_views.DispatchedMessage.as_view(),
         name="outbox-dispatched-detail",
     ),
+    path("waiting/", message_views.WaitingEvents.as_view(), name="outbox-waiting-list"),
     path("dead-letters/", message_views.DeadLetters.as_view(), name="outbox-dead-letter-list"),
     path(
         "dead-letters/replay/",

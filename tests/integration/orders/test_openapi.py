@@ -60,6 +60,7 @@ def test_the_schema_has_every_operation(schema):
         "list_dispatched_messages": ("get", "/api/outbox/dispatched/"),
         "get_dispatched_message": ("get", "/api/outbox/dispatched/{id}/"),
         "replay_dispatched_messages": ("post", "/api/outbox/dispatched/replay/"),
+        "list_waiting_events": ("get", "/api/outbox/waiting/"),
         "list_dead_letters": ("get", "/api/outbox/dead-letters/"),
         "get_dead_letter": ("get", "/api/outbox/dead-letters/{id}/"),
         "replay_dead_letters": ("post", "/api/outbox/dead-letters/replay/"),
@@ -108,6 +109,7 @@ FILTERS = "cursor limit search since topic type until"
         ("get", "outbox/overview/", "", "200 401 403 406 503", ""),
         ("get", "outbox/pending/", f"{FILTERS} state", LIST, ""),
         ("get", "outbox/dispatched/", FILTERS, LIST, ""),
+        ("get", "outbox/waiting/", f"{FILTERS} state subscriber", LIST, ""),
         ("get", "outbox/dead-letters/", f"{FILTERS} error_type state subscriber", LIST, ""),
         *(
             ("get", f"outbox/{name}/{{id}}/", "id", "200 401 403 404 406 503", "")

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from outbox import dead_letters, delivery, dispatched, operations, pending
+from outbox import dead_letters, deferred, delivery, dispatched, operations, pending
 from outbox.api import repeats
 from outbox.document import relaying
 from outbox.errors import BrokerUnavailable, MissingIndex, PublishError
@@ -201,6 +201,82 @@ def test_dead_letters_are_listed_and_shown_in_full(kim):
     assert "ValueError: no such thing" in shown["traceback"]
     assert shown["payload"] == {"noteText": "hello"}
     assert json.loads(shown["text"])["aggregateId"] == "o0"
+
+
+def put_aside(many=1, **fields):
+    """Events that wait for their subscriber; their ids."""
+    found = [delivery.read(json.dumps(event(f"o{number}", 1)), "orders") for number in range(many)]
+    due_at = datetime.now(UTC) + timedelta(hours=1)
+    for one in found:
+        deferred.put(SUBSCRIBER, "orders", [one], due_at=due_at, **fields)
+    return [f"{SUBSCRIBER}:orders:{one.aggregate_id}:1" for one in found]
+
+
+def test_waiting_events_are_listed_with_what_they_failed_of(kim, mongo):
+    (key,) = put_aside(attempts=4, last_error="ValueError: no such thing")
+
+    (found,) = listed(kim, "waiting/")["results"]
+
+    assert (found["id"], found["subscriber"], found["state"]) == (key, SUBSCRIBER, "tried")
+    assert (found["type"], found["aggregate_id"], found["sequence"]) == ("NotePublished", "o0", 1)
+    assert (found["attempts"], found["last_error"]) == (4, "ValueError: no such thing")
+    assert (found["died_in"], found["replays"]) == (None, "")
+    assert found["due_at"] > found["waits_since"]
+    assert "text" not in found
+
+    change = {"$set": {"error_before": ""}, "$unset": {"last_error": ""}}
+    mongo["outbox_deferred"].update_one({}, change)
+    (found,) = listed(kim, "waiting/")["results"]
+    assert (found["attempts"], found["died_in"], found["last_error"]) == (4, 3, "")
+
+
+def test_the_overview_names_who_fails_and_not_with_what_words(kim):
+    put_aside(attempts=4, last_error="ValueError: no such thing")
+
+    response = kim.get(f"{API}overview/")
+
+    (found,) = response.json()["failing"]
+    assert (found["subscriber"], found["events"], found["attempts"]) == (SUBSCRIBER, 1, 4)
+    (problem,) = [one for one in response.json()["problems"] if one["code"] == "failing"]
+    assert problem["text"].startswith(f"{SUBSCRIBER} has failed 4 times on NotePublished ")
+    assert "no such thing" not in response.content.decode()
+
+
+def test_waiting_events_are_filtered_and_there_is_nothing_else_to_ask(kim):
+    ids = put_aside(2)
+    put = listed(kim, "waiting/")["results"][1]
+
+    def found(**query):
+        return [one["id"] for one in listed(kim, "waiting/", **query)["results"]]
+
+    assert found() == found(subscriber=SUBSCRIBER, state="untried", topic="orders") == ids
+    assert found(search="o1") == found(search=put["event_id"]) == ids[1:]
+    assert found(state="tried") == found(subscriber="x") == found(search="c-1") == []
+    assert found(since="2100-01-01T00:00:00Z") == found(until="2001-01-01T00:00:00Z") == []
+    for query in MEANINGLESS:
+        problem = assert_problem(kim.get(f"{API}waiting/?{query}"), 400)
+        assert [error["parameter"] for error in problem["errors"]] == [query.partition("=")[0]]
+    for name in ("x", quote(ids[0])):
+        assert_problem(kim.get(f"{API}waiting/{name}/"), 404)
+    assert kim.send(f"{API}waiting/", {}).status_code == 405
+
+
+def test_a_cursor_walks_past_all_that_waits_once(kim):
+    ids = put_aside(26)
+    found, cursor = [], ""
+    while cursor is not None:
+        page = listed(kim, "waiting/", limit=4, cursor=cursor)
+        found += [one["id"] for one in page["results"]]
+        cursor = page["next"]
+    assert found == ids
+
+
+def test_what_waits_is_for_staff_and_can_be_opened(mongo, settings):
+    customer = client_of(user_with(username="ann", is_staff=False))
+    assert_problem(customer.get(f"{API}waiting/"), 403)
+    assert_problem(OrdersClient().get(f"{API}waiting/"), 401)
+    settings.ANONYMOUS_ACCESS = ["outbox-waiting-list"]
+    assert OrdersClient().get(f"{API}waiting/").status_code == 200
 
 
 def test_what_could_not_be_read_is_shown_as_it_lay_on_the_stream(kim):
@@ -751,7 +827,7 @@ def test_strange_values_do_nothing(kim, mongo, publisher, value):
 # -- What is away --
 
 
-PATHS = ["overview/", *LISTS, "pending/x/orders/y/", "pending/x/", "dispatched/x/"]
+PATHS = ["overview/", *LISTS, "waiting/", "pending/x/orders/y/", "pending/x/", "dispatched/x/"]
 
 
 @pytest.fixture
