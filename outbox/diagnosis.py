@@ -12,7 +12,7 @@ from outbox import thresholds
 from outbox.conf import conf
 from outbox.discovery import collections
 from outbox.envelope import timestamp
-from outbox.monitoring import Failing, Overview, SubscriberState
+from outbox.monitoring import Overview, SubscriberState
 
 WELL, WARNING, BAD = "well", "warning", "bad"
 
@@ -41,7 +41,7 @@ def problems(state: Overview) -> list[Problem]:
     found = [*_of_broker(state), *_of_relays(state), *_of_messages(state)]
     for one in state.subscribers:
         found += _of_subscriber(one, bool(state.broker_error))
-    found += _of_failing(state.failing)
+    found += _of_failing(state)
     return sorted(found, key=lambda problem: problem.level != BAD)
 
 
@@ -193,11 +193,12 @@ def _of_subscriber(one: SubscriberState, broker_is_away: bool) -> Iterator[Probl
         )
 
 
-def _of_failing(found: Iterable[Failing]) -> Iterator[Problem]:
-    for one in found:
+def _of_failing(state: Overview) -> Iterator[Problem]:
+    for one in state.failing:
         more = f" {one.events - 1:,} others wait like it." if one.events > 2 else ""
         more = " One other waits like it." if one.events == 2 else more
-        due = f"tried again at {timestamp(one.due_at)[:19]}Z.{more}"
+        again = "tried again at" if one.due_at > state.at else "due again since"
+        due = f"{again} {timestamp(one.due_at)[:19]}Z.{more}"
         which = f"`manage.py outbox_waiting --tried --subscriber {one.subscriber}`"
         if one.died:
             yield Problem(
@@ -206,7 +207,7 @@ def _of_failing(found: Iterable[Failing]) -> Iterator[Problem]:
                 f"{one.subscriber}: the process has died in attempt {one.attempts} of {one.event}; "
                 f"{due}",
                 f"See how the consumer's process ends (memory, a signal), and {which}. Others go "
-                "on; after so many deaths it becomes a dead letter by itself.",
+                "on; after as many deaths as it may have attempts it becomes a dead letter.",
                 one.subscriber,
             )
         elif one.attempts >= SEVERAL:

@@ -79,11 +79,11 @@ class WaitingEvent(Enveloped):
         if self.last_error:
             return f"{self.ended} failed attempt{several}"
         if self.error:
-            return f"{self.ended} failed attempt{several}, another has begun"
+            return f"{self.ended} failed attempt{several}, the next hasn't ended"
         if self.died_in:
-            return f"the process died in attempt {self.died_in}, another has begun"
+            return f"the process died in attempt {self.died_in}, the next hasn't ended"
         if self.attempts:
-            return f"attempt {self.attempts} has begun, or the process died in it"
+            return f"attempt {self.attempts} hasn't ended: it goes on, or the process died in it"
         if self.alerted:
             return "waits for an event that hasn't come"
         if self.early:

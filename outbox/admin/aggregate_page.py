@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from outbox.admin import document_fields, links
-from outbox.admin.display import distance, duration, json_value, moment
+from outbox.admin.display import distance, duration, json_value, moment, next_try
 from outbox.conf import conf
 from outbox.document.showing import Parts
 from outbox.story import Event, Other, Step, Story
@@ -96,7 +96,7 @@ class _Page:
                     "title": self._link("waitingevent", one.key, one.subscriber),
                     "is_failing": bool(one.attempts),
                     "fate": one.fate,
-                    "due": "" if one.early else f", next try {distance(one.due_at, self._now)}",
+                    "due": "" if one.early else f", {next_try(one.due_at, self._now)}",
                     "error": one.error if self._sees("waitingevent") else "",
                 }
                 for one in event.waiting

@@ -36,6 +36,12 @@ def distance(moment: datetime, now: datetime) -> str:
     return f"in {duration(seconds)}" if seconds > 0 else f"{duration(seconds)} ago"
 
 
+def next_try(due_at: datetime, now: datetime) -> str:
+    """When something is tried again: `next try in 2 min`, `due 5 s ago`."""
+    how_far = distance(due_at, now)
+    return f"next try {how_far}" if due_at > now else f"due {how_far}"
+
+
 def when(value: datetime) -> str:
     """A time in UTC to the second."""
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -11,15 +11,17 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from outbox import conversations, waiting
+from outbox import conversations, dispatched, waiting
 from outbox.admin import links
 from outbox.admin.base import MessageAdmin
-from outbox.admin.display import json_text, moment, preformatted
+from outbox.admin.display import json_text, moment, next_try, preformatted
 from outbox.admin.fields import PAYLOAD
 from outbox.admin.filters import SubscriberFilter, TopicFilter, TypeFilter, WaitingStateFilter
 from outbox.message_store import REACH, Page, Selection
 from outbox.models import DeadLetter
 from outbox.waiting import WaitingEvent
+
+IDENTITY = (("type_", "subscriber"), "event", "aggregate", ("topic", "sequence"))
 
 
 class WaitingEventAdmin(MessageAdmin):
@@ -28,19 +30,12 @@ class WaitingEventAdmin(MessageAdmin):
     There is nothing to be done to them: they are tried again by themselves.
     """
 
-    list_display = ("type_", "subscriber", "state", "aggregate_link", "next_try", "since_")
+    list_display = ("type_", "subscriber", "state", "aggregate_link", "waits_since")
     list_display_links = ("type_",)
     list_filter = (WaitingStateFilter, SubscriberFilter, TypeFilter, TopicFilter)
     search_fields = ("aggregate_id", "event_id")
     search_help_text = "A whole aggregate id or event id, exactly as it is written."
     change_list_template = "admin/change_list.html"
-    fieldsets = (
-        (None, {"fields": (("type_", "subscriber"), "event", "aggregate", ("topic", "sequence"))}),
-        ("Attempts", {"fields": ("fate", "error_text", "next_try", "since_", "letter")}),
-        PAYLOAD,
-        ("Conversation", {"fields": ("correlation_id", "chain")}),
-        ("As it came", {"fields": ("stream", "text_"), "classes": ("collapse",)}),
-    )
     actions = ()
     operations = ()
     nothing = "No event waits for a subscriber: whatever came has been handled or given up."
@@ -57,6 +52,20 @@ class WaitingEventAdmin(MessageAdmin):
 
     def complete(self, message: Any) -> None:
         message.chain = conversations.chain(message.stored)
+        # The archive knows where the aggregate is, whose page tells the whole story.
+        published = dispatched.message(message.event_id)
+        message.collection = published.collection if published else ""
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        is_replayed = obj is not None and bool(obj.stored.replays)
+        attempts = ("fate", "error_text", "next_try", "waits_since")
+        return (
+            (None, {"fields": IDENTITY}),
+            ("Attempts", {"fields": (*attempts, "letter") if is_replayed else attempts}),
+            PAYLOAD,
+            ("Conversation", {"fields": ("correlation_id", "chain")}),
+            ("As it came", {"fields": ("stream", "text_"), "classes": ("collapse",)}),
+        )
 
     def logged_as(self, message: Any) -> list[tuple[type[Any], str]]:
         letter = message.stored.replays
@@ -85,9 +94,14 @@ class WaitingEventAdmin(MessageAdmin):
 
     @display(description="state")
     def state(self, event: Any) -> SafeString:
-        """What `fate` says, and what went wrong."""
+        """What `fate` says, when it is tried again, and what went wrong."""
         error = Truncator(event.stored.error).chars(120)
-        return format_html('{} <span class="outbox-error">{}</span>', self.fate(event), error)
+        return format_html(
+            '{} <span class="outbox-distance">{}</span> <span class="outbox-error">{}</span>',
+            self.fate(event),
+            "" if event.stored.early else next_try(event.due_at, event.read_at),
+            error,
+        )
 
     @display(description="state")
     def fate(self, event: Any) -> SafeString | str:
@@ -106,15 +120,13 @@ class WaitingEventAdmin(MessageAdmin):
         return moment(event.due_at, event.read_at)
 
     @display(description="waits since")
-    def since_(self, event: Any) -> SafeString:
+    def waits_since(self, event: Any) -> SafeString:
         return moment(event.since, event.read_at)
 
     @display(description="replays")
-    def letter(self, event: Any) -> SafeString | str:
-        """The dead letter that it was, if it was one."""
+    def letter(self, event: Any) -> SafeString:
+        """The dead letter that it was."""
         key = event.stored.replays
-        if not key:
-            return ""
         address = links.page(self.admin_site, "deadletter", key)
         return format_html('<a href="{}">dead letter {}</a>', address, key)
 

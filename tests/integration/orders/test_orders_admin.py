@@ -255,6 +255,15 @@ def test_who_has_failed_on_an_event_stands_with_it_with_why_and_when_it_is_tried
     assert "/admin/outbox/" not in page.content.decode()
 
 
+def test_what_waits_leads_to_its_orders_own_page(operator, relay, mongo):
+    place("order/1")
+    relay()
+    put_aside(mongo, "letters", mongo.outbox_dispatched.find_one({"topic": "orders"}))
+    key = quote("letters:orders:order/1:1")
+    page = operator.get(f"/admin/outbox/waitingevent/{key}/change/").content.decode()
+    assert f'<a href="{ORDERS}{quote("order/1")}/change/">its own page</a>' in page
+
+
 def test_what_waits_is_told_of_when_the_archive_has_it_no_more(operator, relay, mongo):
     place("order-1")
     relay()

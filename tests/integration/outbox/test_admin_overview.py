@@ -161,7 +161,7 @@ def test_who_fails_again_and_again_is_named_with_why_and_where_to_see_more(look)
     html = look(replace(STATE, failing=[FAILING, dying]))
     text = text_of(html)
     assert (
-        "Warning letters has failed 4 times on OrderPaid e-1; tried again at "
+        "Warning letters has failed 4 times on OrderPaid e-1; due again since "
         "2026-11-05T12:30:00Z. 2 others wait like it. OSError: <i>mail-1</i> "
     ) in text
     assert "Warning letters: the process has died in attempt 2 of OrderShipped e-2;" in text

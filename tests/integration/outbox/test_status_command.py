@@ -149,9 +149,9 @@ def test_who_fails_and_on_what_is_named(given):
     said, code = run()
     assert code == 1
     assert (
-        "WARNING letters has failed 4 times on OrderPaid e-1; tried again at 2026-11-21T12:00:00Z. "
-        "2 others wait like it.\n  OSError: no \\x1b[31mroute\n  `manage.py outbox_waiting --tried "
-        "--subscriber letters` says which and why."
+        "WARNING letters has failed 4 times on OrderPaid e-1; due again since "
+        "2026-11-21T12:00:00Z. 2 others wait like it.\n  OSError: no \\x1b[31mroute\n  "
+        "`manage.py outbox_waiting --tried --subscriber letters` says which and why."
     ) in said
     assert "WARNING letters: the process has died in attempt 2 of OrderPaid e-2;" in said
     assert "e-3" not in said

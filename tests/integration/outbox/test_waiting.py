@@ -97,7 +97,7 @@ def test_while_it_is_tried_the_error_before_is_still_known():
     deferred.begin(one, due_at=one.due_at)
     found = waiting.message(key)
     assert (found.attempts, found.ended, found.error) == (4, 3, "ValueError: no")
-    assert (found.fate, found.died_in) == ("3 failed attempts, another has begun", None)
+    assert (found.fate, found.died_in) == ("3 failed attempts, the next hasn't ended", None)
 
 
 def test_an_attempt_that_does_not_come_to_its_end_is_told_of_when_the_next_one_begins():
@@ -111,10 +111,10 @@ def test_an_attempt_that_does_not_come_to_its_end_is_told_of_when_the_next_one_b
             consumer.drain()
         fates += [fate for _, _, fate in told()]
     assert fates == [
-        "attempt 1 has begun, or the process died in it",
-        "attempt 2 has begun, or the process died in it",
-        "the process died in attempt 2, another has begun",
-        "the process died in attempt 3, another has begun",
+        "attempt 1 hasn't ended: it goes on, or the process died in it",
+        "attempt 2 hasn't ended: it goes on, or the process died in it",
+        "the process died in attempt 2, the next hasn't ended",
+        "the process died in attempt 3, the next hasn't ended",
     ]
 
 

@@ -9,6 +9,7 @@ from outbox.diagnosis import level, problems, seconds_in_words
 from outbox.monitoring import BreakerState, Failing, Overview, Pending, SubscriberState
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
+LATER = AT + timedelta(minutes=1)
 LETTERS = SubscriberState(
     name="letters",
     topic="orders",
@@ -56,7 +57,9 @@ def letters(**changes):
 
 def failing(attempts, *, died=False, events=1):
     error = "" if died else "ValueError: no"
-    return {"failing": [Failing("letters", events, "e", "OrderPaid e", attempts, died, error, AT)]}
+    return {
+        "failing": [Failing("letters", events, "e", "OrderPaid e", attempts, died, error, LATER)]
+    }
 
 
 def test_where_nothing_is_wrong_nothing_is_said():
@@ -123,14 +126,16 @@ def test_without_statistics_nobody_is_missed(settings):
 def test_who_fails_on_what_and_what_kills_its_process_is_said():
     [one] = problems(replace(WELL, **failing(4, events=7)))
     assert one.text == (
-        "letters has failed 4 times on OrderPaid e; tried again at 2026-11-21T12:00:00Z. "
+        "letters has failed 4 times on OrderPaid e; tried again at 2026-11-21T12:01:00Z. "
         "6 others wait like it."
     )
     assert one.detail == "ValueError: no"
+    [one] = problems(replace(WELL, at=LATER, **failing(4)))
+    assert "; due again since 2026-11-21T12:01:00Z." in one.text
     [one] = problems(replace(WELL, **failing(4, died=True)))
     assert one.text == (
         "letters: the process has died in attempt 4 of OrderPaid e; tried again at "
-        "2026-11-21T12:00:00Z."
+        "2026-11-21T12:01:00Z."
     )
     assert one.detail == ""
 
