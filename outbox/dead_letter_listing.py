@@ -3,7 +3,6 @@
 All functions raise `StoreUnavailable` and `MissingIndex`.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime

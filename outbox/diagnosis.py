@@ -124,11 +124,11 @@ def _of_messages(state: Overview) -> Iterator[Problem]:
         age = (state.at - state.pending.oldest).total_seconds()
         if how := _judged("pending_age", age):
             about = "" if state.pending.is_exact else "about "
+            waiting = _number(state.pending.messages, "message waits", "messages wait")
             yield Problem(
                 how,
                 "pending_age",
-                f"Events are late: {about}{state.pending.messages:,} messages wait, the oldest for "
-                f"{seconds_in_words(age)}.",
+                f"Events are late: {about}{waiting}, the oldest for {seconds_in_words(age)}.",
                 "If no relay or no broker is there, begin with that; if some are stuck, with "
                 "those. Otherwise the relay is catching up: see if the number falls.",
             )
@@ -164,10 +164,11 @@ def _of_subscriber(one: SubscriberState, broker_is_away: bool) -> Iterator[Probl
         )
     if not broker_is_away and (how := _judged("lag", one.lag_seconds or 0)):
         more = "" if one.lag_is_exact else "at least "
+        unread = _number(one.lag or 0, "event", "events")
         yield Problem(
             how,
             "lag",
-            f"{one.name} is behind: {more}{one.lag or 0:,} events of {one.topic} are not read, "
+            f"{one.name} is behind: {more}{unread} of {one.topic} not read, "
             f"{one.unacknowledged or 0:,} not acknowledged, the oldest for "
             f"{seconds_in_words(one.lag_seconds or 0)}.",
             "See that its consumer runs and what it logs; more consumers help only with more "

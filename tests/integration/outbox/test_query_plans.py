@@ -18,7 +18,7 @@ from outbox.message_store import Selection
 from outbox.rebuild import rebuild
 from outbox.relay import Relay
 from tests.integration.outbox import admin_pages
-from tests.integration.outbox.admin_pages import DISPATCHED, LETTERS, PENDING, page_of
+from tests.integration.outbox.admin_pages import DISPATCHED, LETTERS, PENDING, WAITING, page_of
 from tests.integration.outbox.consuming import Stage, add, event, letters, replay
 from tests.integration.outbox.test_embedded_inbox import Death
 
@@ -179,6 +179,7 @@ QUERIES = ("", "?topic=notes", "?type=NotePublished", "?q=n1", "?age=over-day", 
 PAGES = [
     "/admin/outbox/overview/",
     *(f"{page}{query}" for page in (PENDING, DISPATCHED, LETTERS) for query in (*QUERIES, "log/")),
+    *(f"{WAITING}{query}" for query in ("", "?subscriber=titles", "?q=n3", "?p=1")),
     *(f"{PENDING}?state={state}" for state in ("stuck", "failed", "untried")),
     *(f"{LETTERS}?{query}" for query in ("subscriber=titles", "error_type=KeyError", "state=all")),
 ]
@@ -191,6 +192,7 @@ API = [
         for name in ("pending", "dispatched", "dead-letters")
         for query in FILTERS
     ),
+    *(f"waiting/?{query}" for query in ("", "subscriber=titles", "search=n3")),
     *(f"pending/?state={state}" for state in ("stuck", "failed", "untried")),
     *(f"dead-letters/?{query}" for query in ("subscriber=titles", "error_type=KeyError")),
     *(f"dead-letters/?state={state}" for state in ("replaying", "replayed", "discarded")),
@@ -203,6 +205,8 @@ COMMANDS = [
     ("outbox_replay", "--aggregate", "n1"),
     ("outbox_replay", "--topic", "notes", "--since", "2h", "--execute"),
     ("outbox_dead_letters", "list", "--subscriber", "titles", "--json"),
+    ("outbox_waiting", "--tried"),
+    ("outbox_waiting", "--aggregate", "n3", "--json"),
     ("outbox_dead_letters", "replay", "--all", "--error-type", "ValueError"),
 ]
 
