@@ -94,7 +94,7 @@ class Consumer:
         self._group = ConsumerGroup(stream, name)
         self._cursors = inbox.Cursors(name, subscriber.topic)
         self._beginnings = Beginnings(subscriber, self._group, self._cursors)
-        self._failures = Failures(subscriber, stream, self.counts)
+        self._failures = Failures(subscriber, stream, self.counts, self._runner.unsettled)
         self._deferred = DeferredEvents(
             subscriber,
             stream,
@@ -273,7 +273,9 @@ class Consumer:
         One of these may be what killed it: each is tried by itself, and its attempt counted first.
         """
         for entries in self._group.claim(idle, conf.CONSUMER_BATCH):
-            found = self._arranged(self._readable(read(entries, self.subscriber.topic)))
+            left = self._readable(read(entries, self.subscriber.topic))
+            self._runner.doubt(left)
+            found = self._arranged(left)
             self._repeats(found.repeats)
             if found.in_turn or found.early:
                 logger.warning(
@@ -284,8 +286,7 @@ class Consumer:
                     extra=self._log,
                 )
             begun = min(1, self._failures.max_attempts - 1)
-            self._failures.defer(found.in_turn, attempts=begun, begun=True)
-            self._runner.doubt(found.in_turn)
+            self._failures.defer(found.in_turn, attempts=begun)
             self._failures.defer(found.early, wait=conf.GAP_TIMEOUT, early=True)
             self._group.acknowledge(entries)
         self._claim_at = time.monotonic() + 2 * conf.LEASE

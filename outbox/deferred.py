@@ -79,18 +79,15 @@ def put(
     due_at: datetime,
     attempts: int = 0,
     early: bool = False,
-    begun: bool | Collection[str] = False,
+    begun: Collection[str] = (),
     last_error: str = "",
     replays: str | None = None,
 ) -> None:
     """Defer events until `due_at`: one request; what is deferred already stays as it is.
 
-    Those that have `begun`, all or the ones with these ids, may have had a part of their effect, or
-    all of it.
+    Those whose ids are in `begun` may have had a part of their effect, or all of it.
     """
     extra = {"early": early, "last_error": last_error, "replays": replays}
-    if isinstance(begun, bool):
-        begun = {one.event_id for one in deliveries} if begun else ()
     _insert(
         # By its place: two events may be given one id, by mistake.
         _entry(

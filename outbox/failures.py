@@ -18,10 +18,17 @@ logger = logging.getLogger(__name__)
 class Failures:
     """Defers events that are to be tried again, and makes dead letters of the others."""
 
-    def __init__(self, subscriber: Subscriber, stream: str, counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        subscriber: Subscriber,
+        stream: str,
+        counts: Counter[str],
+        unsettled: Collection[str] = (),
+    ) -> None:
         self.subscriber = subscriber
         self.stream = stream
         self.counts = counts
+        self._unsettled = unsettled
         #: Whether anything is deferred, as far as is known.
         self.something_deferred = True
 
@@ -37,12 +44,11 @@ class Failures:
         for event, error in result.failed:
             if not self.failed(event, error, notes, attempts=1):
                 waits.add(event.aggregate_id)
-        self.defer(result.away, wait=backoff.delay(1), begun=True)
+        self.defer(result.away, wait=backoff.delay(1))
         behind = [event for event in result.left if event.aggregate_id in waits]
-        rest = [event for event in result.left if event.aggregate_id not in waits]
-        self.defer(rest, begun=result.doubtful)
+        self.defer([event for event in result.left if event.aggregate_id not in waits])
         # Due now: whoever works off what is due puts them off until the one before them is.
-        self.defer(behind, early=True, begun=result.doubtful)
+        self.defer(behind, early=True)
         self.defer(early, wait=conf.GAP_TIMEOUT, early=True)
 
     def defer(
@@ -52,13 +58,9 @@ class Failures:
         wait: float = 0.0,
         attempts: int = 0,
         early: bool = False,
-        begun: bool | Collection[str] = False,
         error: str = "",
     ) -> None:
-        """Have events wait for so many seconds, or if they are `early`, for their turn.
-
-        All of them, or those with these ids, have `begun`.
-        """
+        """Have events wait for so many seconds, or if they are `early`, for their turn."""
         if not events:
             return
         self.counts["deferred"] += len(events)
@@ -70,7 +72,7 @@ class Failures:
             due_at=_in(wait),
             attempts=attempts,
             early=early,
-            begun=begun,
+            begun=self._unsettled,
             last_error=error,
         )
 
@@ -109,7 +111,7 @@ class Failures:
             | {"action": "handle", "subscriber": self.subscriber.name, "attempt": attempts},
         )
         if waiting is None:
-            self.defer([event], wait=wait, attempts=attempts, begun=True, error=text)
+            self.defer([event], wait=wait, attempts=attempts, error=text)
         else:
             deferred.put_off(waiting, _in(wait), last_error=text)
         return False

@@ -31,8 +31,6 @@ class Result:
     away: list[Delivery] = field(default_factory=list)
     #: Not tried: behind one of those, or it was time to stop.
     left: list[Delivery] = field(default_factory=list)
-    #: The ids of those of `left` that may have had their effect before.
-    doubtful: set[str] = field(default_factory=set)
     blocked: set[str] = field(default_factory=set)
 
     def leave(self, delivery: Delivery) -> None:
@@ -119,6 +117,9 @@ class EffectRunner(ABC):
         self.subscriber = subscriber
         self._upcasters = upcasters
         self._breaker = breaker
+        #: The ids of events that may have had their effect, or a part of it, without a note. Only
+        #: kinds of effect that have to know keep it.
+        self.unsettled: set[str] = set()
         self._attempt = 1
         self._traced = False
         self._handlers = {

@@ -39,27 +39,25 @@ class Embedded(EffectRunner):
         super().__init__(subscriber, upcasters, breaker)
         self._bus = bus
         self._inbox: ConsumerInbox | None = None
-        self._unsettled: set[str] = set()
 
     def take_over(self, lease: Lease) -> None:
         """Find out what may have had its effect without being noted."""
         name = self.subscriber.name
-        self._unsettled = {*deferred.begun(name), *dead_letters.unsettled(name)}
+        self.unsettled.clear()
+        self.unsettled.update(deferred.begun(name), dead_letters.unsettled(name))
         # The key is part of a path in the document.
         key = lease.name.removeprefix("consumer:").replace(".", "_").replace("$", "_")
-        self._inbox = ConsumerInbox(key, self._unsettled, lease.keep)
+        self._inbox = ConsumerInbox(key, self.unsettled, lease.keep)
 
     def doubt(self, deliveries: Sequence[Delivery]) -> None:
         """What a dead consumer has left, or this one before an error."""
-        self._unsettled.update(one.event_id for one in deliveries)
+        self.unsettled.update(one.event_id for one in deliveries)
 
     def _run(self, deliveries: Sequence[Delivery], notes: Notes, go_on: GoOn) -> Result:
-        begun = {one.event_id for one in deliveries} - self._unsettled
-        self._unsettled |= begun
+        begun = {one.event_id for one in deliveries} - self.unsettled
+        self.unsettled |= begun
         result = self._handle(deliveries, notes, go_on)
-        left = {one.event_id for one in result.left}
-        self._unsettled -= begun & left
-        result.doubtful = left - begun
+        self.unsettled -= begun & {one.event_id for one in result.left}
         return result
 
     def _handle(self, deliveries: Sequence[Delivery], notes: Notes, go_on: GoOn) -> Result:
@@ -85,7 +83,7 @@ class Embedded(EffectRunner):
     def _note(self, done: Sequence[Delivery], notes: Notes) -> None:
         # Dying here: delivered again, and refused by the documents that remember them.
         notes.keep(done)
-        self._unsettled.difference_update(one.event_id for one in done)
+        self.unsettled.difference_update(one.event_id for one in done)
 
     def conversation(self, delivery: Delivery) -> AbstractContextManager[object]:
         """Nothing more: `_send` has opened it for the handler and its commands together."""

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from outbox import MessageBus, connections
+from outbox.consumer_group import ConsumerGroup
 from outbox.errors import StoreUnavailable, Superseded
 from tests import notes
 from tests.integration.outbox.consuming import (
@@ -214,3 +215,23 @@ def test_the_commands_of_others_are_remembered_as_before(mongo, redis):
     outbox = connections.database()["notes"].find_one({"_id": "hot"})["outbox"]
     assert outbox["handled"] == ["m1"]
     assert "consumed" not in outbox
+
+
+def test_what_comes_early_in_a_later_batch_of_a_claim_is_remembered_too(
+    mongo, redis, settings, monkeypatch
+):
+    settings.OUTBOX_CONSUMER_BATCH = 40
+    hot = Hot("hot")
+    hot.drain()
+    # A paused consumer is given events long after it was taken over from.
+    add(redis, *events("g", 30))
+    redis.xreadgroup("titles", "paused", {"notes": ">"}, count=30)
+    add(redis, *events("a", 10), *(event(f"a{number}", 2) for number in range(5)))
+    with monkeypatch.context() as before:
+        before.setattr(ConsumerGroup, "claim", lambda *_: iter(()))
+        hot.dies_after(15)
+    # These 15 lie in two batches of the claim: numbers 2 come before the numbers 1 are handled.
+    add(redis, *events("z", 60))
+    hot.finish(within=30)
+    second = Counter(f"a{number}:2" for number in range(5))
+    assert had() == once("g", many=30) + once("a", many=10) + second + once("z", many=60)
