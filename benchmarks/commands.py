@@ -1,6 +1,6 @@
 """A command over the bus against load and save, and a request against a view that only writes."""
 
-import statistics
+from functools import partial
 
 from django.test import Client
 
@@ -33,18 +33,11 @@ def over_http(requests, rounds):
 
 
 def _compare(name, ours, floor, times, rounds):
-    stage.clear()
-    stage.fill(2)
-    documents = stage.connections.database()[stage.COLLECTION]
-    ids = [found["_id"] for found in documents.find({}, {"_id": 1}).limit(2)]
-    found = {"ours": [], "floor": []}
-    for _ in range(rounds):
-        taken = {"ours": [], "floor": []}
-        for number in range(times):
-            for who, call, order_id in (("ours", ours, ids[0]), ("floor", floor, ids[1])):
-                taken[who].append(stage.timed(call, order_id, f"status-{number}"))
-            # As the relay would, and not measured: what waits is taken out.
-            documents.update_many({}, {"$set": {"outbox.pending": []}})
-        for who, values in taken.items():
-            found[who].append(statistics.median(values))
+    def prepare(*ids):
+        return [
+            partial(stage.timed, call, order_id)
+            for call, order_id in zip((ours, floor), ids, strict=True)
+        ]
+
+    found = stage.by_operation(prepare, times, rounds)
     return stage.summary(name, found["ours"], found["floor"], "ms, median", "")

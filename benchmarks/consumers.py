@@ -45,14 +45,13 @@ def subscriber_of(effect, handle, **more):
 def run(kind, aggregates, events, rounds):
     """Interleaved rounds over the same stream, ours and the floor taking turns to go first."""
     subscriber, found = subscriber_of(**KINDS[kind]), {"ours": [], "floor": []}
-    for number in range(rounds):
-        for who in ("floor", "ours") if number % 2 else ("ours", "floor"):
-            clear(subscriber)
-            fill(aggregates, events, stored=kind == "embedded")
-            with stage.stopwatch() as seconds:
-                handled = _floor(kind) if who == "floor" else _ours(subscriber)
-            assert handled == aggregates * events, f"{handled} handled by {who}"
-            found[who].append(handled / seconds())
+    for who in stage.turns(rounds):
+        clear(subscriber)
+        fill(aggregates, events, stored=kind == "embedded")
+        with stage.stopwatch() as seconds:
+            handled = _floor(kind) if who == "floor" else _ours(subscriber)
+        assert handled == aggregates * events, f"{handled} handled by {who}"
+        found[who].append(handled / seconds())
     name = f"{kind}, {events} event(s) an aggregate"
     return stage.summary(name, found["ours"], found["floor"], "events/s", BARS.get(kind, ""))
 

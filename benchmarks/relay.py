@@ -17,16 +17,13 @@ def run(documents, events, archived, rounds, payload=500):
     """Interleaved rounds, ours and the floor taking turns to go first."""
     found = {"ours": [], "floor": []}
     with override_settings(OUTBOX_RETENTION=timedelta(days=7) if archived else None):
-        for number in range(rounds):
-            for who in ("floor", "ours") if number % 2 else ("ours", "floor"):
-                stage.clear()
-                stage.fill(documents, events, payload)
-                with stage.stopwatch() as seconds:
-                    published = (
-                        _floor(archived) if who == "floor" else Relay(stage.COLLECTION).sweep()
-                    )
-                assert published == documents * events, f"{published} published by {who}"
-                found[who].append(published / seconds())
+        for who in stage.turns(rounds):
+            stage.clear()
+            stage.fill(documents, events, payload)
+            with stage.stopwatch() as seconds:
+                published = _floor(archived) if who == "floor" else Relay(stage.COLLECTION).sweep()
+            assert published == documents * events, f"{published} published by {who}"
+            found[who].append(published / seconds())
     with_archive = "with" if archived else "without"
     name = f"relay, {events} event(s) of {(payload + 200) / 1000:.1f} KB, {with_archive} archive"
     bar = BARS[archived] if events == 1 and payload == 500 else ""
@@ -37,19 +34,18 @@ def two(documents, rounds):
     """Two relays in two processes on the same collection, against one."""
     found, shares = {"ours": [], "floor": []}, []
     with override_settings(OUTBOX_RETENTION=None):
-        for number in range(rounds):
-            for who in ("floor", "ours") if number % 2 else ("ours", "floor"):
-                stage.clear()
-                stage.fill(documents, 1)
-                with processes.sweepers(2 if who == "ours" else 1) as sweep:
-                    before = server_time()
-                    with stage.stopwatch() as seconds:
-                        published = sweep()
-                    used = server_time() - before
-                assert published == documents, f"{published} published by {who}"
-                found[who].append(published / seconds())
-                if who == "ours":
-                    shares.append(used / seconds())
+        for who in stage.turns(rounds):
+            stage.clear()
+            stage.fill(documents, 1)
+            with processes.sweepers(2 if who == "ours" else 1) as sweep:
+                before = server_time()
+                with stage.stopwatch() as seconds:
+                    published = sweep()
+                used = server_time() - before
+            assert published == documents, f"{published} published by {who}"
+            found[who].append(published / seconds())
+            if who == "ours":
+                shares.append(used / seconds())
     share = statistics.median(shares)
     name = f"two relays / one (mongod used {share:.2f} of {os.cpu_count()} CPUs)"
     return stage.summary(name, found["ours"], found["floor"], "messages/s", "at least 1.3")

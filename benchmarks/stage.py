@@ -1,5 +1,6 @@
 """The stage: the servers of a run, Django set up on them, and data to work on."""
 
+import random
 import statistics
 import time
 import uuid
@@ -87,6 +88,37 @@ def store(ids, messages=(), collection=COLLECTION):
             fields = orders.to_document(Order(order_id))
             rows.append(saving.insert(order_id, fields, messages, at, MessageContext())[0])
         database[collection].insert_many(rows, ordered=False)
+
+
+def turns(rounds):
+    """Who is measured, one after the other, in so many rounds: each goes first in every other."""
+    for number in range(rounds):
+        yield from ("floor", "ours") if number % 2 else ("ours", "floor")
+
+
+def by_operation(prepare, times, rounds):
+    """The medians of each round, ours and the floor taking turns by the operation.
+
+    So both meet the same moments; which of them goes first is left to chance. `prepare` makes two
+    functions of two orders' ids: called with a status, each says how many milliseconds it took.
+    """
+    clear()
+    fill(2)
+    documents = connections.database()[COLLECTION]
+    calls = prepare(*(found["_id"] for found in documents.find({}, {"_id": 1})))
+    both = list(zip(("ours", "floor"), calls, strict=True))
+    found = {"ours": [], "floor": []}
+    for _ in range(rounds):
+        taken = {"ours": [], "floor": []}
+        for number in range(times):
+            random.shuffle(both)
+            for who, call in both:
+                taken[who].append(call(f"status-{number}"))
+            # As the relay would, and not measured: what waits is taken out.
+            documents.update_many({}, {"$set": {"outbox.pending": []}})
+        for who, values in taken.items():
+            found[who].append(statistics.median(values))
+    return found
 
 
 @contextmanager
