@@ -14,7 +14,7 @@ CELERY += ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
 @contextmanager
-def process(*words, cwd=None):
+def process(*words):
     """`python -m words…`, stopped at the end; what it says is shown if it fails."""
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen(
@@ -22,7 +22,6 @@ def process(*words, cwd=None):
             stdout=said,
             stderr=said,
             env=os.environ | {"PYTHONPATH": str(Path.cwd())},
-            cwd=cwd,
         )
         try:
             yield child
