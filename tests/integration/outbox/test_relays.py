@@ -9,14 +9,17 @@ from contextlib import contextmanager
 import pytest
 from pymongo.errors import OperationFailure
 
-from outbox import change_stream, clock, document
+from outbox import change_stream, clock, connections, document
 from outbox import relays as module
+from outbox.errors import BrokerUnavailable
+from outbox.indexes import ensure_indexes
 from outbox.lease import Lease
 from outbox.publishers.redis import RedisStreamPublisher
 from outbox.relay import Relay
 from outbox.relays import Relays
 from tests import notes
 from tests.integration.outbox.consuming import eventually
+from tests.integration.outbox.test_standalone import Standalone
 from tests.notes import Note
 
 pytestmark = pytest.mark.usefixtures("mongo", "redis")
@@ -25,6 +28,21 @@ pytestmark = pytest.mark.usefixtures("mongo", "redis")
 @pytest.fixture
 def repository():
     return notes.repository()
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """The change stream tells of no commit until this event is set."""
+    event, commits = threading.Event(), change_stream.commits
+
+    def late(*args):
+        for commit in commits(*args):
+            if commit is not None:
+                event.wait(20)
+            yield commit
+
+    monkeypatch.setattr(change_stream, "commits", late)
+    return event
 
 
 @contextmanager
@@ -107,18 +125,9 @@ def test_in_the_long_run_a_commit_costs_no_query_and_no_lease(
 
 
 def test_what_a_drain_has_published_is_not_published_again_when_the_stream_tells_of_it(
-    mongo, redis, repository, monkeypatch
+    mongo, redis, repository, monkeypatch, told
 ):
     monkeypatch.setattr(module, "CLOCK_TOLERANCE", 0 * module.CLOCK_TOLERANCE)
-    told, commits = threading.Event(), change_stream.commits
-
-    def late(*args):
-        for commit in commits(*args):
-            if commit is not None:
-                told.wait(20)
-            yield commit
-
-    monkeypatch.setattr(change_stream, "commits", late)
     monkeypatch.setattr(module, "SWEEP_EVERY", 0.05)
     with watching():
         for number in range(30):
@@ -129,19 +138,8 @@ def test_what_a_drain_has_published_is_not_published_again_when_the_stream_tells
     assert numbers(redis) == {f"n{number}": [1] for number in range(30)}
 
 
-def test_what_was_committed_before_the_lease_was_taken_is_looked_up(
-    mongo, redis, repository, monkeypatch
-):
+def test_what_was_committed_before_the_lease_was_taken_is_looked_up(mongo, redis, repository, told):
     """Another relay may have published it; the change stream doesn't tell."""
-    told, commits = threading.Event(), change_stream.commits
-
-    def late(*args):
-        for commit in commits(*args):
-            if commit is not None:
-                told.wait(20)
-            yield commit
-
-    monkeypatch.setattr(change_stream, "commits", late)
     with watching():
         for number in range(30):
             write(repository, f"n{number}")
@@ -152,9 +150,7 @@ def test_what_was_committed_before_the_lease_was_taken_is_looked_up(
     assert numbers(redis) == {f"n{number}": [1] for number in range(30)}
 
 
-def test_a_message_behind_one_that_waits_is_not_published_before_it(
-    mongo, redis, repository, monkeypatch
-):
+def test_a_message_behind_one_that_waits_is_not_published_before_it(mongo, redis, repository):
     with watching():
         redis.set("notes", "not a stream")
         note = write(repository, "a")
@@ -167,7 +163,7 @@ def test_a_message_behind_one_that_waits_is_not_published_before_it(
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_several_and_the_sweep_on_beat_side_by_side_publish_everything_in_order(
-    mongo, redis, repository, threads, settings
+    mongo, redis, repository, threads
 ):
     ended = threading.Event()
 
@@ -261,13 +257,9 @@ def test_a_stream_whose_history_is_lost_is_opened_anew_and_nothing_is_missed(
     "uri", ["mongomock://", "standalone"], ids=["in process", "standalone server"]
 )
 def test_without_change_streams_mongodb_is_polled_and_that_is_said(
-    redis, settings, caplog, monkeypatch, tmp_path, uri
+    redis, settings, caplog, tmp_path, uri
 ):
-    from config import embedded
-    from outbox import connections
-    from outbox.indexes import ensure_indexes
-
-    with standing_alone(embedded, tmp_path, uri) as uri:
+    with standing_alone(tmp_path, uri) as uri:
         settings.OUTBOX_MONGODB_URI, settings.OUTBOX_MONGODB_DATABASE = uri, "polled"
         repository = notes.repository()
         ensure_indexes([repository])
@@ -287,12 +279,10 @@ def test_without_change_streams_mongodb_is_polled_and_that_is_said(
 
 
 @contextmanager
-def standing_alone(embedded, folder, uri):
+def standing_alone(folder, uri):
     if uri != "standalone":
         yield uri
         return
-    from tests.integration.outbox.test_standalone import Standalone
-
     with Standalone(folder / "mongod") as server:
         yield server.url
 
@@ -300,8 +290,6 @@ def standing_alone(embedded, folder, uri):
 def test_while_the_broker_is_away_nothing_is_tried_and_all_is_published_when_it_is_back(
     mongo, redis, repository, monkeypatch
 ):
-    from outbox.errors import BrokerUnavailable
-
     away, tries, publish = threading.Event(), [], RedisStreamPublisher.publish
 
     def refusing(self, groups):
@@ -342,7 +330,7 @@ def test_what_is_due_later_is_found_by_a_sweep(mongo, redis, repository):
         eventually(lambda: pending(mongo) == 0)
 
 
-def test_a_missing_index_is_said_and_the_process_goes_on(mongo, redis, repository, caplog):
+def test_a_missing_index_is_said_and_the_process_goes_on(mongo, caplog):
     mongo["notes"].drop_index(document.DUE_INDEX)
     with running():
         eventually(lambda: any("index" in one.message for one in caplog.records))
