@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from functools import wraps
+from itertools import count
 
 from pymongo.collection import Collection
 
@@ -24,16 +25,20 @@ def pause():
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
+def _whether_it_is(call, counts):
+    """A function that says whether it is called for the so-manieth time that counts."""
+    calls = count(1)
+    return lambda *given: counts(*given) and next(calls) == call
+
+
 def before(owner, name, action, call=1, counts=lambda *args: True):
     """Have `action` called before the so-manieth call that counts."""
-    original, calls = getattr(owner, name), []
+    original, is_it = getattr(owner, name), _whether_it_is(call, counts)
 
     @wraps(original)
     def interfered(*args, **kwargs):
-        if counts(*args):
-            calls.append(name)
-            if len(calls) == call:
-                action()
+        if is_it(*args):
+            action()
         return original(*args, **kwargs)
 
     setattr(owner, name, interfered)
@@ -41,15 +46,13 @@ def before(owner, name, action, call=1, counts=lambda *args: True):
 
 def after(owner, name, action, call=1, counts=lambda result: True):
     """Have `action` called after the so-manieth call whose result counts."""
-    original, calls = getattr(owner, name), []
+    original, is_it = getattr(owner, name), _whether_it_is(call, counts)
 
     @wraps(original)
     def interfered(*args, **kwargs):
         result = original(*args, **kwargs)
-        if counts(result):
-            calls.append(name)
-            if len(calls) == call:
-                action()
+        if is_it(result):
+            action()
         return result
 
     setattr(owner, name, interfered)
@@ -57,15 +60,13 @@ def after(owner, name, action, call=1, counts=lambda result: True):
 
 def yielding(owner, name, action, call=1, counts=lambda one: True):
     """Have `action` called when the generator has the so-manieth thing to yield that counts."""
-    original, calls = getattr(owner, name), []
+    original, is_it = getattr(owner, name), _whether_it_is(call, counts)
 
     @wraps(original)
     def interfered(*args, **kwargs):
         for one in original(*args, **kwargs):
-            if counts(one):
-                calls.append(name)
-                if len(calls) == call:
-                    action()
+            if is_it(one):
+                action()
             yield one
 
     setattr(owner, name, interfered)
@@ -73,16 +74,15 @@ def yielding(owner, name, action, call=1, counts=lambda one: True):
 
 def sending(text, share, action, call=1):
     """Have `action` called when that share of the so-manieth request with `text` has been sent."""
-    original, calls = socket.socket.sendall, []
+    original = socket.socket.sendall
+    is_it = _whether_it_is(call, lambda data: text in data)
 
     def interfered(self, data, *args):
-        if text in data:
-            calls.append(text)
-            if len(calls) == call:
-                middle = round(share * len(data))
-                original(self, data[:middle], *args)
-                action()
-                return original(self, data[middle:], *args)
+        if is_it(data):
+            middle = round(share * len(data))
+            original(self, data[:middle], *args)
+            action()
+            return original(self, data[middle:], *args)
         return original(self, data, *args)
 
     socket.socket.sendall = interfered
