@@ -514,10 +514,21 @@ def test_a_commit_that_was_turned_away_at_the_lease_is_found_by_its_holder(
     assert pending(mongo) == []
 
 
-def test_two_relays_at_once_publish_everything_once(mongo, repository, redis):
+def test_two_relays_at_once_publish_everything_once(mongo, repository, redis, monkeypatch):
     documents, each = 2500, 2
     fill(repository, mongo, documents)
-    totals = []
+    totals, read, begun, both = [], batch.read, set(), threading.Barrier(2)
+
+    def together(*args):
+        for found in read(*args):
+            if (relay := threading.get_ident()) not in begun:
+                begun.add(relay)
+                both.wait(20)  # neither publishes before the other has read something as well
+            yield found
+
+    monkeypatch.setattr(batch, "read", together)
+    # They want the same partition first, and would have read the same if a lease were no lease.
+    monkeypatch.setattr(outbox.relay.random, "shuffle", lambda partitions: None)
     threads = [
         threading.Thread(target=lambda: totals.append(Relay("notes").sweep())) for _ in range(2)
     ]
