@@ -8,6 +8,8 @@ import json
 import os
 import sys
 import tempfile
+import time
+import traceback
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -22,28 +24,39 @@ def main():
     parser.add_argument("--json", type=Path, help="write the results to this file too")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these (relay, save, …)")
     options = parser.parse_args()
+    load, began = os.getloadavg()[0], time.monotonic()
     with servers() as variables:
         os.environ |= variables | {"DJANGO_SETTINGS_MODULE": "benchmarks.project"}
         django.setup()
-        results = list(run(options.full, options.names))
+        results, failed = run(options.full, options.names)
         from benchmarks import report
 
-        machine = report.machine()
+        machine = report.machine(load)
         print(f"\n{', '.join(f'{name} {value}' for name, value in machine.items())}\n")
-        print("\n".join(report.table(results)))
+        print("\n".join([*report.table(results), "", report.LEGEND]))
+        print(f"{time.monotonic() - began:.0f} seconds", file=sys.stderr)
     if options.json:
         found = {"machine": machine, "results": results}
         options.json.write_text(json.dumps(found, indent=2) + "\n")
+    if failed:
+        sys.exit(f"Failed, as told above: {', '.join(failed)}.")
 
 
 def run(full, names):
-    """Each benchmark in turn, saying what is going on."""
+    """The results, and the numbers and names of those that failed; the others go on."""
+    results, failed = [], []
     plans = [one for one in plan(full) if not names or one[0] in names]
     for number, (name, benchmark, arguments) in enumerate(plans, 1):
         words = ", ".join(f"{key} {value}" for key, value in arguments.items())
         print(f"[{number}/{len(plans)}] {name}: {words}", file=sys.stderr, flush=True)
-        found = benchmark(**arguments)
-        yield from [found] if isinstance(found, dict) else found
+        try:
+            found = benchmark(**arguments)
+            results += [found] if isinstance(found, dict) else found
+        except Exception:
+            # Any exception: what the others have measured is not lost.
+            traceback.print_exc()
+            failed.append(f"[{number}] {name}")
+    return results, failed
 
 
 def plan(full):

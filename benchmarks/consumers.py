@@ -52,7 +52,7 @@ def run(kind, aggregates, events, rounds):
             handled = _floor(kind) if who == "floor" else _ours(subscriber)
         assert handled == aggregates * events, f"{handled} handled by {who}"
         found[who].append(handled / seconds())
-    name = f"{kind}, {events} event(s) an aggregate"
+    name = f"{kind} consumer, {events} event(s) an aggregate"
     return stage.summary(name, found["ours"], found["floor"], "events/s", BARS.get(kind, ""))
 
 

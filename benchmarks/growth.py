@@ -13,6 +13,7 @@ from outbox.pending import messages
 from outbox.relay import Relay
 
 BAR = "at most 1.15"
+KINDS = ("empty sweep", "save", "sweep of one", "admin's list")
 
 
 def run(few, many, rounds, times):
@@ -27,7 +28,7 @@ def run(few, many, rounds, times):
         repository = type(size, (stage.Orders,), {"collection": collection})(stage.orders.mapping)
         one = repository.get(database[collection].find_one({}, {"_id": 1})["_id"])
         stages[size] = (Relay(collection), repository, one)
-    found = {what: {"few": [], "many": []} for what in ("empty sweep", "save", "relay", "list")}
+    found = {what: {"few": [], "many": []} for what in KINDS}
     with override_settings(OUTBOX_RETENTION=None):
         for _ in range(rounds):
             for size, (relay, repository, one) in stages.items():
@@ -36,14 +37,14 @@ def run(few, many, rounds, times):
                     taken["empty sweep"].append(stage.timed(relay.sweep))
                     one.change(f"status {number}")
                     taken["save"].append(stage.timed(repository.save, one))
-                    taken["list"].append(stage.timed(listed, repository))
-                    taken["relay"].append(stage.timed(relay.sweep))
+                    taken["admin's list"].append(stage.timed(listed, repository))
+                    taken["sweep of one"].append(stage.timed(relay.sweep))
                 for what, values in taken.items():
                     found[what][size].append(statistics.median(values))
     for relay, *_ in stages.values():
         database.drop_collection(relay.collection)
     for what, sizes in found.items():
-        name = f"{what} at {many:,} documents / at {few:,}"
+        name = f"{what}, {many:,} documents stored / {few:,}"
         yield stage.summary(name, sizes["many"], sizes["few"], "ms, median", BAR)
 
 

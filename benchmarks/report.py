@@ -6,13 +6,26 @@ from importlib.metadata import version
 
 from outbox import connections
 
+LEGEND = """
+floor: a short script without our code and its guarantees, on the same servers; or what is named
+       behind the "/". ratio: ours / floor. Of so many a second more is better, of ms and MB less.
+bar:   what the ratio should be; of "commit to stream", what ours should be.
+range: the least and the most of the rounds; of "commit to stream", of all commits.
+On a busy machine (load, before the run, near the number of CPUs or above) neither absolute figures
+nor small differences mean much.
+""".strip("\n")
 
-def machine():
-    """The machine and the versions, without which no figure means anything."""
+
+def machine(load):
+    """The machine, how busy it was with other things, and the versions.
+
+    Without which no figure means anything.
+    """
     mongodb = connections.database().client.server_info()["version"]
     redis = connections.redis_client().info("server")
     return {
         "cpus": os.cpu_count(),
+        "load": round(load, 1),
         "machine": platform.machine(),
         "python": platform.python_version(),
         "mongodb": mongodb,
