@@ -45,7 +45,11 @@ def main():
 def run(full, names):
     """The results, and the numbers and names of those that failed; the others go on."""
     results, failed = [], []
-    plans = [one for one in plan(full) if not names or one[0] in names]
+    plans = list(plan(full))
+    there = list(dict.fromkeys(name for name, *_ in plans))
+    if unknown := [name for name in names if name not in there]:
+        sys.exit(f"No benchmark is called {unknown[0]}; there are: {', '.join(there)}.")
+    plans = [one for one in plans if not names or one[0] in names]
     for number, (name, benchmark, arguments) in enumerate(plans, 1):
         words = ", ".join(f"{key} {value}" for key, value in arguments.items())
         print(f"[{number}/{len(plans)}] {name}: {words}", file=sys.stderr, flush=True)
