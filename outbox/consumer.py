@@ -187,10 +187,13 @@ class Consumer:
         name, topic = self.subscriber.name, self.subscriber.topic
         from_now = self.subscriber.start == "now"
         self._group.create(from_now=from_now and not inbox.has_begun(name, topic))
+        # All of it, before any of it is handled again, or anything else is.
+        for entries in self._group.in_hand(conf.CONSUMER_BATCH):
+            self._runner.doubt(read(entries, topic).deliveries)
         while entries := self._group.unacknowledged(conf.CONSUMER_BATCH):
-            self._handle_again(read(entries, topic))
+            self._handle(read(entries, topic))
         self._claim(idle=0)
-        self._handle_again(read(self._group.unacknowledged(conf.CONSUMER_BATCH), topic))
+        self._handle(read(self._group.unacknowledged(conf.CONSUMER_BATCH), topic))
         self._group.forget_consumers()
 
     def _consume(self, block: float) -> bool:
@@ -205,7 +208,7 @@ class Consumer:
             # long been taken over from.
             self._claim(idle=2 * conf.LEASE)
         worked = self._deferred.work_off()
-        if self._breaker.rests_for > 0:
+        if self._breaker.rests_for > 0 or not self.lease.held():
             return worked
         batch = self._next(0 if worked else block)
         self._handle(batch)
@@ -262,20 +265,13 @@ class Consumer:
         # Dying here: all of it is delivered again, and found in the inbox or among the deferred.
         self._group.acknowledge(batch.entries)
 
-    def _handle_again(self, batch: Batch) -> None:
-        """Handle what was handed to this consumer before: it may have had its effect."""
-        self._runner.doubt(batch.deliveries)
-        self._handle(batch)
-
     def _claim(self, idle: float) -> None:
         """Take over what a dead consumer has left, to be tried one by one.
 
         One of these may be what killed it: each is tried by itself, and its attempt counted first.
         """
         for entries in self._group.claim(idle, conf.CONSUMER_BATCH):
-            left = self._readable(read(entries, self.subscriber.topic))
-            self._runner.doubt(left)
-            found = self._arranged(left)
+            found = self._arranged(self._readable(read(entries, self.subscriber.topic)))
             self._repeats(found.repeats)
             if found.in_turn or found.early:
                 logger.warning(

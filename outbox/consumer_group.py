@@ -90,6 +90,24 @@ class ConsumerGroup:
         with _broker_errors():
             return self._read("0", count, 0)
 
+    def in_hand(self, count: int) -> Iterator[list[Entry]]:
+        """What all consumers of the group have read and not acknowledged, in batches.
+
+        Takes nothing over; what has been trimmed is left out.
+        """
+        start = "-"
+        while True:
+            with _broker_errors():
+                found = self._redis.xpending_range(self.stream, self.group, start, "+", count)
+                if not found:
+                    return
+                pipeline = self._redis.pipeline(transaction=False)
+                for one in found:
+                    pipeline.xrange(self.stream, one["message_id"], one["message_id"])
+                entries = [_entry(*those[0]) for those in pipeline.execute() if those]
+            yield entries
+            start = f"({found[-1]['message_id'].decode()}"
+
     def claim(self, idle: float, count: int) -> Iterator[list[Entry]]:
         """Take over what any consumer has left unacknowledged for `idle` seconds, in batches."""
         start = "0-0"

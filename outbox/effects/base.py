@@ -150,7 +150,7 @@ class EffectRunner(ABC):
         """Clear away what a dead holder of the lease may have left: called by the new one."""
 
     def doubt(self, deliveries: Sequence[Delivery]) -> None:  # noqa: B027 - most have no doubts
-        """These may have had their effect, without a note: who tried them died, or failed."""
+        """Somebody was at these: they may have had their effect, without a note."""
 
     def wants(self, delivery: Delivery) -> bool:
         """Whether there is a handler for it; there is none for a tombstone."""

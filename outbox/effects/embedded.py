@@ -50,7 +50,7 @@ class Embedded(EffectRunner):
         self._inbox = ConsumerInbox(key, self.unsettled, lease.keep)
 
     def doubt(self, deliveries: Sequence[Delivery]) -> None:
-        """What a dead consumer has left, or this one before an error."""
+        """What was in hand when this consumer took over: another's, or its own before an error."""
         self.unsettled.update(one.event_id for one in deliveries)
 
     def _run(self, deliveries: Sequence[Delivery], notes: Notes, go_on: GoOn) -> Result:

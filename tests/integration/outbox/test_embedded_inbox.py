@@ -235,3 +235,25 @@ def test_what_comes_early_in_a_later_batch_of_a_claim_is_remembered_too(
     hot.finish(within=30)
     second = Counter(f"a{number}:2" for number in range(5))
     assert had() == once("g", many=30) + once("a", many=10) + second + once("z", many=60)
+
+
+def test_who_takes_over_with_events_in_hand_knows_first_what_the_dead_one_had_begun(mongo, redis):
+    hot = Hot("hot")
+    hot.drain()
+    superseded, read = hot.consumer(), []
+    add(redis, *events("a", 10))
+    handle = hot.bus.handle
+
+    def reading(command, **more):
+        if not read:
+            # It reads some when it has long been taken over from.
+            add(redis, *events("b"))
+            read.extend(superseded._group.read(500, 0))
+        handle(command, **more)
+
+    hot.bus.handle = reading
+    hot.dies_after(10)
+    hot.bus.handle = handle
+    superseded.drain()
+    hot.finish(within=30)
+    assert had() == once("a", many=10) + once("b")
