@@ -270,7 +270,10 @@ class Consumer:
 
         One of these may be what killed it: each is tried by itself, and its attempt counted first.
         """
-        for entries in self._group.claim(idle, conf.CONSUMER_BATCH):
+        # Redis makes no difference between others and this one, which may be slow.
+        own = {entry.id for entry in self._ahead.result().entries} if self._ahead else set[str]()
+        for claimed in self._group.claim(idle, conf.CONSUMER_BATCH):
+            entries = [entry for entry in claimed if entry.id not in own]
             found = self._arranged(self._readable(read(entries, self.subscriber.topic)))
             self._repeats(found.repeats)
             if found.in_turn or found.early:

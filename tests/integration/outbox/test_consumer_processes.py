@@ -102,6 +102,16 @@ def test_what_a_dead_consumer_has_left_is_tried_together_first(
     assert waiting() == letters() == []
 
 
+def test_what_a_slow_consumer_has_read_ahead_is_not_taken_for_a_dead_ones(redis, settings):
+    settings.OUTBOX_LEASE = 0.1
+    settings.OUTBOX_CONSUMER_BATCH = 5
+    stage = Stage("recorded", lambda event, delivery: time.sleep(0.06))
+    add(redis, *(event("n1", number) for number in range(1, 21)))
+    counts = stage.drain()
+    assert stage.seen() == {"n1": list(range(1, 21))}
+    assert (counts["handled"], counts["deferred"], counts["repeats"]) == (20, 0, 0)
+
+
 def test_of_what_is_tried_together_what_fails_waits_and_so_do_those_behind_it(redis, settings):
     settings.OUTBOX_MAX_ATTEMPTS = 10
     settings.OUTBOX_BACKOFF = settings.OUTBOX_BACKOFF_MAX = 1000
