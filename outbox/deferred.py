@@ -245,7 +245,6 @@ def put_off_behind(subscriber: str, stream: str, one: Deferred) -> None:
             "replays": None,
         },
         {"$max": {"due_at": one.due_at}},
-        hint="outbox_deferred_order",
     )
 
 
