@@ -41,6 +41,7 @@ DECIDED = {
     "outbox-dispatched-list": FOR_STAFF | {"GET": (401, 403, 403, 200)},
     "outbox-dispatched-detail": FOR_STAFF | {"GET": (401, 403, 403, 404)},
     "outbox-dispatched-replay": FOR_STAFF | {"POST": (401, 403, 403, 403)},
+    "outbox-waiting-list": FOR_STAFF | {"GET": (401, 403, 403, 200)},
     "outbox-dead-letter-list": FOR_STAFF | {"GET": (401, 403, 403, 200)},
     "outbox-dead-letter-detail": FOR_STAFF | {"GET": (401, 403, 403, 404)},
     "outbox-dead-letter-replay": FOR_STAFF | {"POST": (401, 403, 403, 403)},

@@ -57,6 +57,7 @@ CONFIG = SchemathesisConfig.from_dict(
                 "include-operation-id": [
                     *("list_orders", "list_customer_orders"),
                     *("list_pending_messages", "list_dispatched_messages", "list_dead_letters"),
+                    "list_waiting_events",
                 ],
                 "checks": accepted(400),
             }

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection as sql
 from django.test.utils import CaptureQueriesContext
 
-from outbox import clock, dead_letters, deferred, discovery
+from outbox import clock, deferred, discovery
 from outbox.admin import filters
 from tests.integration.outbox import admin_pages
 from tests.integration.outbox.admin_pages import (
@@ -20,7 +20,7 @@ from tests.integration.outbox.admin_pages import (
     row_of,
     text_of,
 )
-from tests.integration.outbox.consuming import projection
+from tests.integration.outbox.consuming import projection, replay
 from tests.integration.outbox.test_admin import explained, reads, stages
 from tests.integration.outbox.test_admin_dead_letters import letter
 from tests.integration.outbox.test_waiting import put
@@ -79,7 +79,7 @@ def test_what_waits_has_a_page_that_tells_all_of_it(operator):
 
 def test_a_dead_letter_that_is_replayed_waits_and_leads_back_to_it(operator):
     key = letter()
-    dead_letters.replay(key)
+    replay(key)
     assert listed(operator) == [key]
     text = text_of(operator.get(WAITING))
     assert re.search(r"titles to be replayed due \d+ s ago n1 number 1", text)
