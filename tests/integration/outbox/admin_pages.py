@@ -7,6 +7,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
+from django.core.management import get_commands, load_command_class
 
 from outbox import discovery
 from outbox.admin import filters
@@ -33,6 +34,10 @@ class LetterRepository(notes.NoteRepository):
 def repositories(mongo, monkeypatch):
     """The notes' application in place of the project's, with two collections."""
     filters.forget()
+    # A command that is first imported while this is in place would keep it for good.
+    for name, app in get_commands().items():
+        if app == "outbox":
+            load_command_class(app, name)
     found = [notes.repository(), LetterRepository(notes.mapping)]
     ensure_indexes(found)
     table = Messaging(publishes=notes.mapping.routes, repositories=found)
