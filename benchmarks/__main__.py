@@ -89,7 +89,7 @@ def plan(full):
         *(((5, save.BARE), (5, save.TWO_WRITES)) if full else ()),
     ):
         shape = {"events": events, "against": against}
-        yield "save", save.run, {"saves": 300, "rounds": rounds, **shape}
+        yield "save", save.run, {"saves": 250, "rounds": rounds, **shape}
     yield "commands", commands.over_the_bus, {"commands": 200, "rounds": rounds}
     yield "commands", commands.over_http, {"requests": 200, "rounds": rounds}
     for kind, aggregates, events in (
