@@ -187,9 +187,9 @@ class Consumer:
         name, topic = self.subscriber.name, self.subscriber.topic
         from_now = self.subscriber.start == "now"
         self._group.create(from_now=from_now and not inbox.has_begun(name, topic))
-        # All of it, before any of it is handled again, or anything else is.
-        for entries in self._group.in_hand(conf.CONSUMER_BATCH):
-            self._runner.doubt(read(entries, topic).deliveries)
+        # All of it, before any of it is handled again, or anything else is; read if it is wanted.
+        in_hand = self._group.in_hand(conf.CONSUMER_BATCH)
+        self._runner.doubt(one for entries in in_hand for one in read(entries, topic).deliveries)
         while entries := self._group.unacknowledged(conf.CONSUMER_BATCH):
             self._handle(read(entries, topic))
         self._claim(idle=0)
@@ -266,9 +266,9 @@ class Consumer:
         self._group.acknowledge(batch.entries)
 
     def _claim(self, idle: float) -> None:
-        """Take over what a dead consumer has left, to be tried one by one.
+        """Take over what a dead consumer has left: deferred, and counted as tried once.
 
-        One of these may be what killed it: each is tried by itself, and its attempt counted first.
+        One of these may be what killed it: see `deferred_events` for how they are tried.
         """
         # Redis makes no difference between others and this one, which may be slow.
         own = {entry.id for entry in self._ahead.result().entries} if self._ahead else set[str]()

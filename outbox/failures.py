@@ -23,7 +23,7 @@ class Failures:
         subscriber: Subscriber,
         stream: str,
         counts: Counter[str],
-        unsettled: Collection[str] = (),
+        unsettled: Collection[str],
     ) -> None:
         self.subscriber = subscriber
         self.stream = stream

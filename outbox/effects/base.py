@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from threading import current_thread, main_thread
@@ -149,7 +149,7 @@ class EffectRunner(ABC):
     def take_over(self, lease: Lease) -> None:  # noqa: B027 - most have nothing to clear away
         """Clear away what a dead holder of the lease may have left: called by the new one."""
 
-    def doubt(self, deliveries: Sequence[Delivery]) -> None:  # noqa: B027 - most have no doubts
+    def doubt(self, deliveries: Iterable[Delivery]) -> None:  # noqa: B027 - most have no doubts
         """Somebody was at these: they may have had their effect, without a note."""
 
     def wants(self, delivery: Delivery) -> bool:

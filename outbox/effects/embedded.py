@@ -1,6 +1,6 @@
 """The embedded effect: the aggregate that a command changes remembers the event, in one write."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ class Embedded(EffectRunner):
         key = lease.name.removeprefix("consumer:").replace(".", "_").replace("$", "_")
         self._inbox = ConsumerInbox(key, self.unsettled, lease.keep)
 
-    def doubt(self, deliveries: Sequence[Delivery]) -> None:
+    def doubt(self, deliveries: Iterable[Delivery]) -> None:
         """What was in hand when this consumer took over: another's, or its own before an error."""
         self.unsettled.update(one.event_id for one in deliveries)
 
