@@ -38,3 +38,23 @@ def record(user: Any, action: str, model: type[Model], keys: Sequence[str], mess
         )
         for key in objects
     )
+
+
+def record_done(
+    user: Any,
+    action: str,
+    model: type[Model],
+    ids: Sequence[str],
+    *,
+    count: int,
+    which: str,
+    reason: str,
+    way: str,
+) -> None:
+    """Note what was done to so many, unless it is none: to each of `ids`; or once to all of those
+    that were selected, which are named by `which` then. `way` says how it was asked for.
+    """
+    if count:
+        said = [f"{count} of {which}"] if which else []
+        message = ". ".join([*said, *([reason] if reason else []), way])
+        record(user, action, model, () if which else ids, f"{message}.")

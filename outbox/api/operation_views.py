@@ -78,12 +78,16 @@ class OperationView(OutboxView):
         more = {"reason": reason} if reason else {}
         done = type(self).run(asked.what(), by=by, most=operations.MOST, **more)
         # Dying here: it is done, and noted in the application's log but not in the admin's.
-        if done.count:
-            which = asked.words()
-            said = [f"{done.count} of {which}"] if which else []
-            message = ". ".join([*said, *([reason] if reason else []), "Over the API"])
-            keys = () if which else done.ids
-            admin_log.record(request.user, self.done, self.model, keys, f"{message}.")
+        admin_log.record_done(
+            request.user,
+            self.done,
+            self.model,
+            done.ids,
+            count=done.count,
+            which=asked.words(),
+            reason=reason,
+            way="Over the API",
+        )
         return done
 
 

@@ -1,11 +1,15 @@
 """Acting: what those commands have in common that do something to many messages."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Model
 
 from outbox import operations
+from outbox.management.operator import operator
+from outbox.management.progress import progress
 from outbox.message_store import Selection
+from outbox.models import DeadLetter, PendingMessage
 from outbox.operations import Done, Kind
 
 #: What is said of a name that nothing has, by kind.
@@ -15,9 +19,34 @@ NOT_THERE = {
 }
 
 
+#: What the admin's log calls them, by kind.
+MODELS: dict[str, type[Model]] = {"pending": PendingMessage, "dead_letters": DeadLetter}
+
+
 def total(kind: Kind, chosen: Sequence[str] | Selection) -> int:
     """How many are to be acted on. Raises `StoreUnavailable`, `MissingIndex`."""
     return operations.count(kind, chosen, most=None)[0]
+
+
+def act(
+    command: BaseCommand,
+    kind: Kind,
+    chosen: Sequence[str] | Selection,
+    run: Callable[..., Done],
+    title: str,
+    *,
+    user: str | None,
+    **reason: str,
+) -> Done:
+    """Do it to all that are chosen, with a bar, and log that it was `user`.
+
+    Raises `StoreUnavailable`, `MissingIndex`; `CommandError` for a user who isn't there.
+    """
+    who = operator(command, user)
+    with progress(command.stderr, total(kind, chosen)) as told:
+        done = run(chosen, by=who.name, most=None, progress=told, **reason)
+    who.log(title, MODELS[kind], chosen, done.ids, done.count, **reason)
+    return done
 
 
 def tell_missed(

@@ -32,11 +32,17 @@ class Operator(NamedTuple):
         reason: str = "",
     ) -> None:
         """Write to the admin's log what was done: to each of `ids`, or once to all selected."""
-        if not count or self.user is None:
-            return
-        said = [f"{count} of {_words(chosen)}"] if isinstance(chosen, Selection) else []
-        message = ". ".join([*said, *([reason] if reason else []), "By command"])
-        admin_log.record(self.user, action, model, () if said else ids, f"{message}.")
+        if self.user is not None:
+            admin_log.record_done(
+                self.user,
+                action,
+                model,
+                ids,
+                count=count,
+                which=_words(chosen) if isinstance(chosen, Selection) else "",
+                reason=reason,
+                way="By command",
+            )
 
 
 def add_user(parser: CommandParser) -> None:

@@ -1,5 +1,6 @@
 """Dead letters: list them, look at one, have them tried again, or give them up."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -9,11 +10,16 @@ from outbox.dead_letter_listing import DEAD, REPLAYING
 from outbox.discovery import subscribers
 from outbox.management import acting, letter_text
 from outbox.management.base import OutboxCommand, helped
-from outbox.management.operator import add_user, operator
-from outbox.management.progress import progress
+from outbox.management.operator import add_user
 from outbox.management.selecting import add_filters, one_way, selection
 from outbox.message_store import REACH, Selection
-from outbox.models import DeadLetter
+from outbox.operations import Done
+
+#: What each does, and what the admin's log calls it.
+ACTIONS: dict[str, tuple[Callable[..., Done], str]] = {
+    "replay": (operations.replay_dead_letters, "Replayed"),
+    "discard": (operations.discard_dead_letters, "Discarded"),
+}
 
 FILTERS = ("subscriber", "error_type", "type", "topic", "since")
 
@@ -101,16 +107,9 @@ class Command(OutboxCommand):
         if dry_run:
             self._preview(action, chosen)
             return
-        who, reason = operator(self, options["user"]), options.get("reason", "")
-        with progress(self.stderr, acting.total("dead_letters", chosen)) as told:
-            if action == "replay":
-                done = operations.replay_dead_letters(chosen, by=who.name, most=None, progress=told)
-            else:
-                done = operations.discard_dead_letters(
-                    chosen, reason=reason, by=who.name, most=None, progress=told
-                )
-        title = "Replayed" if action == "replay" else "Discarded"
-        who.log(title, DeadLetter, chosen, done.ids, done.count, reason)
+        run, title = ACTIONS[action]
+        reason = {"reason": options["reason"]} if "reason" in options else {}
+        done = acting.act(self, "dead_letters", chosen, run, title, user=options["user"], **reason)
         if action == "replay" and done.count:
             self.stdout.write(f"{done.count} to be tried again by their subscribers' consumers")
         else:

@@ -7,10 +7,8 @@ from django.core.management.base import CommandError, CommandParser
 from outbox import operations
 from outbox.management import acting, pending_text
 from outbox.management.base import OutboxCommand
-from outbox.management.operator import add_user, operator
-from outbox.management.progress import progress
+from outbox.management.operator import add_user
 from outbox.management.selecting import add_filters, one_way, selection
-from outbox.models import PendingMessage
 
 
 class Command(OutboxCommand):
@@ -40,9 +38,14 @@ class Command(OutboxCommand):
         if dry_run:
             pending_text.show(self, chosen, "discard", "discarded")
             return
-        who = operator(self, options["user"])
-        with progress(self.stderr, acting.total("pending", chosen)) as told:
-            done = operations.discard(chosen, reason=reason, by=who.name, most=None, progress=told)
-        who.log("Discarded", PendingMessage, chosen, done.ids, done.count, reason)
+        done = acting.act(
+            self,
+            "pending",
+            chosen,
+            operations.discard,
+            "Discarded",
+            user=options["user"],
+            reason=reason,
+        )
         self.stdout.write(f"{done.count} discarded")
         acting.tell_missed(self, "pending", chosen, done, "discarded")

@@ -7,10 +7,8 @@ from django.core.management.base import CommandParser
 from outbox import operations
 from outbox.management import acting, pending_text
 from outbox.management.base import OutboxCommand
-from outbox.management.operator import add_user, operator
-from outbox.management.progress import progress
+from outbox.management.operator import add_user
 from outbox.management.selecting import add_filters, one_way, selection
-from outbox.models import PendingMessage
 
 
 class Command(OutboxCommand):
@@ -37,9 +35,7 @@ class Command(OutboxCommand):
         if dry_run:
             pending_text.show(self, chosen, "retry", "tried again")
             return
-        who = operator(self, options["user"])
-        with progress(self.stderr, acting.total("pending", chosen)) as told:
-            done = operations.retry(chosen, by=who.name, most=None, progress=told)
-        who.log("Retried", PendingMessage, chosen, done.ids, done.count)
+        user = options["user"]
+        done = acting.act(self, "pending", chosen, operations.retry, "Retried", user=user)
         self.stdout.write(f"{done.count} to be tried at once")
         acting.tell_missed(self, "pending", chosen, done, "tried again")
