@@ -276,11 +276,12 @@ class Consumer:
             entries = [entry for entry in claimed if entry.id not in own]
             found = self._arranged(self._readable(read(entries, self.subscriber.topic)))
             self._repeats(found.repeats)
-            if found.in_turn or found.early:
+            if left := len(found.in_turn) + len(found.early):
                 logger.warning(
-                    "%s takes over %s events that a dead consumer has left on %s, one by one.",
+                    "%s takes over %s event%s that a dead consumer has left on %s.",
                     self.subscriber.name,
-                    len(found.in_turn) + len(found.early),
+                    left,
+                    "s" if left > 1 else "",
                     self.stream,
                     extra=self._log,
                 )

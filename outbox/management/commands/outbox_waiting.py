@@ -62,8 +62,9 @@ class Command(OutboxCommand):
             return
         if found.messages:
             self.stdout.write("\n".join(self._table(found.messages)))
-        more = " or more" if found.has_more or found.partial else ""
-        self.stdout.write(f"{len(found.messages)}{more} waiting events")
+        number, or_more = len(found.messages), found.has_more or found.partial
+        events = "event" if number == 1 and not or_more else "events"
+        self.stdout.write(f"{number}{' or more' if or_more else ''} waiting {events}")
 
     def _table(self, found: list[WaitingEvent]) -> list[str]:
         now = message_store.now()

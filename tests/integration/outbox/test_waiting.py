@@ -276,7 +276,7 @@ def test_the_command_lists_them_as_a_table():
 def test_the_command_narrows_and_limits():
     put("n1", 1, since=9, attempts=2, last_error="ValueError: no")
     put("n2", 1, since=8, early=True)
-    assert run("--tried").endswith("\n1 waiting events\n")
+    assert run("--tried").endswith("\n1 waiting event\n")
     assert "n1" not in run("--aggregate", "n2")
     assert run("--limit", "1").endswith("\n1 or more waiting events\n")
     assert run("--subscriber", "titles", "--since", "1h").endswith("\n2 waiting events\n")
