@@ -50,6 +50,7 @@ class Batch(NamedTuple):
     entries: list[Entry]
     deliveries: list[Delivery]
     unreadable: list[tuple[Entry, UnreadableEvent]]
+    cursors: inbox.Prefetched | None = None
 
 
 def read(entries: list[Entry], topic: str) -> Batch:
@@ -230,13 +231,21 @@ class Consumer:
         """The next batch; while there are many, the one after it is read meanwhile."""
         ahead, self._ahead = self._ahead, None
         batch = ahead.result() if ahead else self._fetch(block)
+        if batch.cursors:
+            self._cursors.take(batch.cursors)
         if len(batch.entries) == conf.CONSUMER_BATCH:
             self._reader = self._reader or ThreadPoolExecutor(1, "ahead")
-            self._ahead = self._reader.submit(self._fetch, 0.0)
+            self._ahead = self._reader.submit(self._fetch_ahead)
         return batch
 
     def _fetch(self, block: float) -> Batch:
         return read(self._group.read(conf.CONSUMER_BATCH, block), self.subscriber.topic)
+
+    def _fetch_ahead(self) -> Batch:
+        """A batch and its aggregates' cursors, both while the one before it is handled."""
+        batch = self._fetch(0.0)
+        ids = [one.aggregate_id for one in batch.deliveries]
+        return batch._replace(cursors=self._cursors.prefetch(ids))
 
     def _release(self) -> None:
         """Give back what was read ahead: it is deferred, which is no attempt."""

@@ -10,7 +10,7 @@ An Idempotent Receiver (Hohpe and Woolf) of two collections:
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo import IndexModel
 from pymongo.client_session import ClientSession
@@ -49,6 +49,14 @@ def cursors(subscriber: str, topic: str, aggregate_ids: Iterable[str]) -> dict[s
         return {one["_id"][len(prefix) :]: one["sequence"] for one in found}
 
 
+class Prefetched(NamedTuple):
+    """Cursors that were asked for before they are wanted: of `ids`, those that have one."""
+
+    ids: set[str]
+    found: dict[str, int]
+    times_forgotten: int
+
+
 class Cursors(dict[str, int]):
     """A subscriber's cursors in one topic, as far as they have been asked for: by aggregate id.
 
@@ -60,6 +68,7 @@ class Cursors(dict[str, int]):
         self._subscriber = subscriber
         self._topic = topic
         self._absent: set[str] = set()
+        self._times_forgotten = 0
 
     def look_up(self, aggregate_ids: Iterable[str], *, afresh: bool = False) -> dict[str, int]:
         """Those of some aggregates; at most one query, for what isn't known yet, or for all."""
@@ -70,16 +79,36 @@ class Cursors(dict[str, int]):
                 self.pop(one, None)
         if len(self) + len(self._absent) > MOST_KNOWN:
             self.forget()
-        unknown = wanted - self.keys() - self._absent
-        if unknown:
-            self.update(cursors(self._subscriber, self._topic, unknown))
-            self._absent |= unknown - self.keys()
-        return {one: self[one] for one in wanted & self.keys()}
+        if unknown := self._unknown(wanted):
+            self._learn(unknown, cursors(self._subscriber, self._topic, unknown))
+        return {one: self[one] for one in wanted if one in self}
+
+    def prefetch(self, aggregate_ids: Iterable[str]) -> Prefetched:
+        """Ask for those of some aggregates on another thread, while others are being moved."""
+        before, unknown = self._times_forgotten, self._unknown(set(aggregate_ids))
+        found = cursors(self._subscriber, self._topic, unknown) if unknown else {}
+        return Prefetched(unknown, found, before)
+
+    def take(self, prefetched: Prefetched) -> None:
+        """Know them, but for what is known better by now: what has been moved meanwhile."""
+        if prefetched.times_forgotten == self._times_forgotten:
+            self._learn(self._unknown(prefetched.ids), prefetched.found)
 
     def forget(self) -> None:
         """Ask for all of them again."""
         self.clear()
         self._absent.clear()
+        self._times_forgotten += 1
+
+    def _unknown(self, aggregate_ids: set[str]) -> set[str]:
+        return {one for one in aggregate_ids if one not in self and one not in self._absent}
+
+    def _learn(self, aggregate_ids: set[str], found: Mapping[str, int]) -> None:
+        for one in aggregate_ids:
+            if one in found:
+                self[one] = found[one]
+            else:
+                self._absent.add(one)
 
 
 def has_begun(subscriber: str, topic: str) -> bool:

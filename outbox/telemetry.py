@@ -135,7 +135,8 @@ class Telemetry:
     def _add(self, numbers: dict[str, float]) -> None:
         if conf.STATISTICS:
             with self._lock:
-                self._counts.update(numbers)
+                for path, number in numbers.items():
+                    self._counts[path] += number  # type: ignore[assignment]
             self._see_to_it()
 
     def _see_to_it(self) -> None:

@@ -195,6 +195,8 @@ class EffectRunner(ABC):
         returned = self.call(delivery)
         if returned is None:
             return []
+        if isinstance(returned, kinds):
+            return [returned]
         found = list(returned) if isinstance(returned, list | tuple | Generator) else [returned]
         for one in found:
             if not isinstance(one, kinds):

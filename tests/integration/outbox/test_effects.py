@@ -219,7 +219,7 @@ def test_a_repeat_after_part_of_the_effect_completes_the_rest(mongo, redis):
     assert letters() == waiting() == []
 
 
-BESIDE = ("outbox_leases", "outbox_statistics", "outbox_processes")
+BESIDE = ("outbox_leases", "outbox_statistics", "outbox_processes", "outbox_deferred")
 
 
 def test_a_transactional_batch_costs_the_same_few_commands_however_large(mongo, redis, commands):
@@ -232,7 +232,8 @@ def test_a_transactional_batch_costs_the_same_few_commands_however_large(mongo, 
         commands.clear()
         consumer.drain()
         asked.append(
-            # Not what the process does beside it, at its own times: clock, lease and statistics.
+            # Not what the process does beside it, at its own times: clock, lease,
+            # statistics, and a look at what is deferred.
             [
                 one.command_name
                 for one in commands.events

@@ -46,6 +46,33 @@ def test_a_cursor_moves_only_from_where_it_was(mongo):
     assert inbox.cursors("others", "notes", ["n1"]) == {}
 
 
+def test_cursors_asked_for_ahead_never_replace_what_was_moved_meanwhile(mongo):
+    inbox.advance("titles", "notes", {}, {"n1": 3, "n2": 1})
+    known = inbox.Cursors("titles", "notes")
+    ahead = known.prefetch(["n1", "n2", "n3", "n4"])
+    inbox.advance("titles", "notes", {"n1": 3}, {"n1": 4, "n3": 1})
+    known.update(n1=4, n3=1)
+    known.take(ahead)
+    assert known.look_up(["n1", "n2", "n3", "n4"]) == {"n1": 4, "n2": 1, "n3": 1}
+
+
+def test_cursors_asked_for_ahead_are_worth_nothing_once_all_were_forgotten(mongo):
+    known = inbox.Cursors("titles", "notes")
+    ahead = known.prefetch(["n1"])
+    inbox.advance("titles", "notes", {}, {"n1": 1})
+    known.forget()
+    known.take(ahead)
+    assert known.look_up(["n1"]) == {"n1": 1}
+
+
+def test_cursors_asked_for_ahead_are_not_asked_for_again(mongo, commands):
+    known = inbox.Cursors("titles", "notes")
+    known.take(known.prefetch(["n1", "n2"]))
+    commands.clear()
+    assert known.look_up(["n1", "n2"]) == {}
+    assert commands.on("outbox_cursors") == []
+
+
 def test_a_gap_is_passed_once_and_remembered(mongo):
     inbox.go_past("titles", "notes", "n1", 0, 2, new=True)
     with pytest.raises(Superseded):
