@@ -13,8 +13,10 @@ COUNTED, LOOKED_AT = 5_000, 200_000
 
 
 class Backlog(NamedTuple):
-    """Messages that wait, whether all were counted, the time of the oldest; and how many are stuck.
+    """Messages that wait, whether all were counted, the time of the oldest.
 
+    And in how many documents one has been `refused`, and waits for its next try; in how many of
+    these one is `stuck`.
     Where more than `COUNTED` documents of a collection wait, the number is estimated from these;
     where more than `LOOKED_AT` do, it is that of so many.
     """
@@ -22,6 +24,7 @@ class Backlog(NamedTuple):
     messages: int
     is_exact: bool
     oldest: datetime | None
+    refused: int
     stuck: int
 
 
@@ -33,6 +36,7 @@ def of(collections: list[str]) -> Backlog:
         sum(one.messages for one in found),
         all(one.is_exact for one in found),
         min(times, default=None),
+        sum(one.refused for one in found),
         sum(one.stuck for one in found),
     )
 
@@ -57,11 +61,14 @@ def _of(collection: str) -> Backlog:
             listing.WAITING, hint=document.DUE_INDEX, limit=LOOKED_AT
         )
         messages = round(messages * all_of_them / waiting["documents"])
-    stuck = documents.count_documents(
-        relaying.failed(conf.STUCK_AFTER), hint=document.FAILED_INDEX, limit=LOOKED_AT
+    refused, stuck = (
+        documents.count_documents(
+            relaying.failed(attempts), hint=document.FAILED_INDEX, limit=LOOKED_AT
+        )
+        for attempts in (1, conf.STUCK_AFTER)
     )
     known = [one for one in times if one is not None]
-    return Backlog(messages, is_exact, min(known, default=None), stuck)
+    return Backlog(messages, is_exact, min(known, default=None), refused, stuck)
 
 
 def _sum(collection: str, found: list[Document], hint: str) -> Document:

@@ -26,6 +26,7 @@ from outbox.errors import (
     BrokerUnavailable,
     GapPassed,
     StoreUnavailable,
+    StreamUnavailable,
     Superseded,
     UnreadableEvent,
 )
@@ -106,6 +107,7 @@ class Consumer:
             self._may_go_on,
             self.counts,
         )
+        self._outages = outages.Outages(f"{name} on {stream}", single=True)
         self._stopping = threading.Event()
         self._reader: ThreadPoolExecutor | None = None
         self._ahead: Future[Batch] | None = None
@@ -128,6 +130,8 @@ class Consumer:
                     self.stream,
                     extra=self._log,
                 )
+            except StreamUnavailable as error:
+                self._outages.began(error)
             except (StoreUnavailable, BrokerUnavailable) as error:
                 outages.consumers.began(error)
             except Exception:
@@ -169,6 +173,7 @@ class Consumer:
                     # Its read model is being swapped, or whoever was at it has just died.
                     return
                 self._take_over()
+                self._outages.ended()
                 outages.consumers.ended()
                 while not self._stopping.is_set() and self.lease.keep():
                     self._say_alive()

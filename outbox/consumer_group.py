@@ -6,13 +6,14 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from outbox import connections, signals
+from outbox import connections, redis_errors, signals
 from outbox.conf import conf
+from outbox.errors import StreamUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ class ConsumerGroup:
 
     The consumer is named after its host and process, so that `XINFO CONSUMERS` says who has what;
     and no two are named alike, as a container's first processes would be: what a dead one has left
-    is claimed, and not taken for this one's own. Every method raises `BrokerUnavailable`.
+    is claimed, and not taken for this one's own. Every method raises `BrokerUnavailable`, or
+    `StreamUnavailable` if it is about this stream alone.
     """
 
     def __init__(self, stream: str, group: str) -> None:
@@ -185,6 +187,13 @@ def _decoded(value: bytes) -> str:
         return value[:LONGEST_STRANGE].decode(errors="backslashreplace")
 
 
-def _broker_errors() -> AbstractContextManager[None]:
-    # Its own state, a key of another type, a missing right: no event is to blame.
-    return connections.broker_errors(refused="Redis can't serve consumers now")
+@contextmanager
+def _broker_errors() -> Iterator[None]:
+    """Tell Redis' own state from that of this stream; no event is to blame for either."""
+    with connections.broker_errors(refused="Redis can't serve consumers now"):
+        try:
+            yield
+        except ResponseError as error:
+            if redis_errors.is_the_brokers_fault(error):
+                raise
+            raise StreamUnavailable(f"Redis won't serve this stream: {error}") from error

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 
-from outbox import connections, deferred, streams, transactions
+from outbox import connections, deferred, outages, streams, transactions
 from outbox.breaker import Breaker
 from outbox.conf import conf
 from outbox.consumer import Consumer
@@ -13,6 +13,7 @@ from outbox.discovery import bus, messaging
 from outbox.errors import BrokerUnavailable, NoTransactions, StoreUnavailable
 from outbox.indexes import ensure_indexes
 from outbox.subscriber import Effect, Subscriber
+from outbox.telemetry import telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -110,10 +111,12 @@ def started(subscribers: Sequence[Subscriber], stopped: threading.Event) -> Cons
     Raises `NoTransactions`.
     """
     while not stopped.is_set():
+        for one in subscribers:
+            telemetry.alive(f"consumer:{one.name}")
         try:
             consumers = Consumers(subscribers)
         except (StoreUnavailable, BrokerUnavailable) as error:
-            logger.warning("Consumers wait: %s", error, extra={"action": "consume"})
+            outages.consumers.began(error)
             stopped.wait(1.0)
         else:
             consumers.start()

@@ -1,7 +1,9 @@
 """Working off what is deferred: in order, each attempt counted before it is made.
 
 One by one, since any may be what its consumer died of. But what has hardly been tried is tried
-together first: a dead consumer may have left hundreds, and most of the time it died of none.
+together first: a dead consumer may have left hundreds, and most of the time it died of none. And
+what may have killed two processes isn't tried before the third has been there for as long as a lease
+lasts, so that others are handled between one death and the next.
 """
 
 import logging
@@ -31,6 +33,10 @@ logger = logging.getLogger(__name__)
 AT_A_TIME = 100
 #: Seconds between two looks when nothing is known to be deferred: a dead letter may be replayed.
 LOOK_EVERY = 0.2
+#: Attempts that haven't come to their end from which on others are handled first.
+SUSPECT = 2
+#: When this process began.
+STARTED = time.monotonic()
 
 
 class DeferredEvents:
@@ -199,6 +205,10 @@ class DeferredEvents:
             self._failures.give_up(one.delivery, died, notes, attempts=one.attempts, waiting=one)
             return True
         if one.attempts and not one.last_error:
+            wait = STARTED + conf.LEASE - time.monotonic()
+            if wait > 0 and one.attempts >= SUSPECT and one.id not in self._blameless:
+                deferred.put_off(one, clock.after(connections.database(), wait))
+                return False
             logger.warning(
                 "%s tries %s by itself, attempt %s: the process may have died of it before",
                 self._subscriber.name,

@@ -106,16 +106,18 @@ def _of_broker(state: Overview) -> Iterator[Problem]:
 def _of_relays(state: Overview) -> Iterator[Problem]:
     if not (conf.STATISTICS and collections()):
         return  # nobody would be seen, or nobody is needed
-    text = "No relay was seen in the last hour"
+    text, last = "No relay was seen in the last hour", ""
     if state.relay_seen is not None:
         text = f"No relay was seen for {seconds_in_words(state.relay_seen)}"
+        last = f" The last was {state.relay}." if state.relay else ""
     if how := _judged("relay_seen", float("inf") if state.relay_seen is None else state.relay_seen):
         yield Problem(
             how,
             "no_relay",
-            f"{text}: nothing is published.",
-            "Start the Celery worker and beat (both are needed), or look in their logs. To publish "
-            "what waits meanwhile: `manage.py outbox_sweep`.",
+            f"{text}: nothing is published.{last}",
+            "Start the Celery worker and beat (both are needed), or look in their logs; a process "
+            "that is still there hangs, and has to be ended first. To publish what waits "
+            "meanwhile: `manage.py outbox_sweep`.",
         )
 
 
@@ -125,13 +127,19 @@ def _of_messages(state: Overview) -> Iterator[Problem]:
         if how := _judged("pending_age", age):
             about = "" if state.pending.is_exact else "about "
             waiting = _number(state.pending.messages, "message waits", "messages wait")
-            yield Problem(
-                how,
-                "pending_age",
-                f"Events are late: {about}{waiting}, the oldest for {seconds_in_words(age)}.",
-                "If no relay or no broker is there, begin with that; if some are stuck, with "
-                "those. Otherwise the relay is catching up: see if the number falls.",
+            text = f"Events are late: {about}{waiting}, the oldest for {seconds_in_words(age)}."
+            advice = (
+                "If no relay or no broker is there, begin with that; if some are stuck, with those."
             )
+            if refused := state.refused - state.stuck:
+                text += f" {_number(refused, 'aggregate', 'aggregates')} had a message refused."
+                advice += (
+                    " Those that were refused wait for their next try: once the cause is mended, "
+                    "`manage.py outbox_retry --all` has them tried at once."
+                )
+            else:
+                advice += " Otherwise the relay is catching up: see if the number falls."
+            yield Problem(how, "pending_age", text, advice)
     if how := _judged("stuck", state.stuck):
         yield Problem(
             how,
@@ -154,12 +162,16 @@ def _of_messages(state: Overview) -> Iterator[Problem]:
 
 def _of_subscriber(one: SubscriberState, broker_is_away: bool) -> Iterator[Problem]:
     if conf.STATISTICS and not one.consumers:
+        last = ""
+        if one.last is not None:
+            ago = seconds_in_words(one.last.seconds)
+            last = f" The last, {one.last.process}, was seen {ago} ago."
         yield Problem(
             BAD if one.lag or one.unacknowledged or one.deferred else WARNING,
             "no_consumer",
-            f"No consumer runs for {one.name}.",
+            f"No consumer runs for {one.name}.{last}",
             f"Start one: `manage.py outbox_consume {one.name}`. It goes on where the last one "
-            "ended.",
+            "ended; that one hangs if its process is still there, and can be ended.",
             one.name,
         )
     if not broker_is_away and (how := _judged("lag", one.lag_seconds or 0)):

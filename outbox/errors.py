@@ -177,3 +177,7 @@ class PublishError(OutboxError):
 
 class BrokerUnavailable(OutboxError):
     """The broker is away, or its answer was lost: the messages may or may not be on the stream."""
+
+
+class StreamUnavailable(BrokerUnavailable):
+    """The broker is there and won't serve this stream: a key of another type, a missing right."""

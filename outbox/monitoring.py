@@ -64,7 +64,7 @@ class SubscriberState(NamedTuple):
     acknowledged, `unacknowledged` what it has read and not acknowledged, `deferred` what it has put
     aside to try again; of these, `missing` wait for an event that hasn't come. `consumers` counts
     the processes seen lately; `active` are those of them that have a stream. `breaker` is the worst
-    state of its circuit breakers, "" if none has ever changed.
+    state of its circuit breakers, "" if none has ever changed. `last` is the consumer seen last.
     """
 
     name: str
@@ -79,6 +79,14 @@ class SubscriberState(NamedTuple):
     consumers: int
     active: list[str]
     breaker: str
+    last: "LastSeen | None" = None
+
+
+class LastSeen(NamedTuple):
+    """A process ("host:pid") whose last sign of life was some `seconds` ago, and within an hour."""
+
+    process: str
+    seconds: float
 
 
 class Failing(NamedTuple):
@@ -123,18 +131,22 @@ class Overview:
     `strange` are keys that lie where streams should be, and of what kind each is; `lost` the
     subscribers whose consumer group was found gone in the last hour, and with it Redis' data.
 
-    `relay_seen` is the age of the last sign of life of any relay, in seconds; None if there was
-    none in the last hour.
+    `refused` are the documents in which a message was refused by the broker and waits for its next
+    try, those that are stuck included. `relay_seen` is the age of the last sign of life of any
+    relay, in seconds, and `relay` whose it was ("host:pid"); None and "" if there was none in the
+    last hour.
     """
 
     at: datetime
     pending: Pending
+    refused: int = 0
     stuck: int
     dead_letters: int
     replaying: int
     published_per_minute: int
     broker_error: str
     relay_seen: float | None
+    relay: str = ""
     topics: list[Topic]
     subscribers: list[SubscriberState]
     leases: list[Held]
@@ -174,10 +186,11 @@ def _overview() -> Overview:
         for one in lately
         for name, (state, since) in sorted(one.breakers.items())
     ]
-    relayed = [one.roles["relay"] for one in seen if "relay" in one.roles]
+    relay = _last_seen("relay", seen, at)
     return Overview(
         at=at,
         pending=Pending(*pending[:3]),
+        refused=pending.refused,
         stuck=pending.stuck,
         dead_letters=sum(letters.dead.values()),
         replaying=sum(letters.replaying.values()),
@@ -186,7 +199,8 @@ def _overview() -> Overview:
         strange=broker.strange,
         lost=sorted({name for one in minutes for name in one.counts.get("group_lost", ())}),
         failing=failing,
-        relay_seen=max(0.0, (at - max(relayed)).total_seconds()) if relayed else None,
+        relay_seen=relay.seconds if relay else None,
+        relay=relay.process if relay else "",
         topics=[
             Topic(
                 name,
@@ -197,7 +211,16 @@ def _overview() -> Overview:
             for name in topics()
         ],
         subscribers=[
-            _subscriber(one, broker.groups.get(name), aside, letters.dead, lately, held, breakers)
+            _subscriber(
+                one,
+                broker.groups.get(name),
+                aside,
+                letters.dead,
+                lately,
+                held,
+                breakers,
+                _last_seen(f"consumer:{name}", seen, at),
+            )
             for name, one in sorted(messaging().subscribes.items())
         ],
         leases=held,
@@ -215,6 +238,7 @@ def _subscriber(
     processes: list[Process],
     held: list[Held],
     breakers: list[BreakerState],
+    last: LastSeen | None,
 ) -> SubscriberState:
     name = subscriber.name
     put_aside, missing = aside.get(name, (0, 0))
@@ -232,7 +256,17 @@ def _subscriber(
         sum(f"consumer:{name}" in one.roles for one in processes),
         sorted({one.holder for one in held if one.name.startswith(f"consumer:{name}:")}),
         next((state for state in ("open", "half-open", "closed") if state in states), ""),
+        last,
     )
+
+
+def _last_seen(role: str, processes: list[Process], at: datetime) -> LastSeen | None:
+    """Who was seen last of those that do what `role` says."""
+    found = [(one.roles[role], one.name) for one in processes if role in one.roles]
+    if not found:
+        return None
+    seen_at, name = max(found)
+    return LastSeen(name, max(0.0, (at - seen_at).total_seconds()))
 
 
 def _failing(tried: list[WaitingEvent]) -> list[Failing]:

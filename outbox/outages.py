@@ -1,4 +1,8 @@
-"""Outages: MongoDB or Redis being away, told once for all the threads of a process."""
+"""Outages: what keeps somebody waiting, told once while it goes on.
+
+MongoDB or Redis being away is told once for all the threads of a process; a stream that Redis won't
+serve, once for its consumer.
+"""
 
 import logging
 import time
@@ -13,10 +17,11 @@ REMIND_AFTER = 60.0
 
 
 class Outages:
-    """Those that keep `who` of this process waiting."""
+    """Those that keep `who` of this process waiting; several, or a `single` one."""
 
-    def __init__(self, who: str) -> None:
-        self._who = who
+    def __init__(self, who: str, *, single: bool = False) -> None:
+        self._wait = f"{who} {'waits' if single else 'wait'}"
+        self._go_on = f"{who} {'goes' if single else 'go'} on"
         self._lock = Lock()
         self._since: float | None = None
         self._told: float | None = None
@@ -29,7 +34,7 @@ class Outages:
             if self._told is not None and now < self._told + REMIND_AFTER:
                 return
             self._told = now
-        logger.warning("%s wait, nothing is lost: %s", self._who, error, extra={"action": "outage"})
+        logger.warning("%s, nothing is lost: %s", self._wait, error, extra={"action": "outage"})
 
     def ended(self) -> None:
         """One of them has got on again."""
@@ -37,8 +42,8 @@ class Outages:
             since, self._since, self._told = self._since, None, None
         if since is not None:
             logger.warning(
-                "%s go on after %.0f s.",
-                self._who,
+                "%s after %.0f s.",
+                self._go_on,
                 time.monotonic() - since,
                 extra={"action": "outage"},
             )

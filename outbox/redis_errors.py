@@ -22,6 +22,7 @@ BROKER_FAULTS = {
     "NOREPLICAS",
     "READONLY",
     "TRYAGAIN",
+    "UNBLOCKED",
 }
 
 # redis-py gives some of these a class of their own and takes the code out of their text.

@@ -280,12 +280,14 @@ class OutboxOverview(Answer):
     problems: list[OutboxProblem]
     at: Moment
     pending: OutboxPending
+    refused: int = Field(description="Aggregates that had a message refused by the broker.")
     stuck: int
     dead_letters: int
     replaying: int
     published_per_minute: int
     broker_error: str = Field(description="Empty if the broker answers.")
     relay_seen: float | None = Field(description="Seconds since any relay was seen, if any was.")
+    relay: str = Field(description="host:pid of the relay seen last, or empty.")
     topics: list[OutboxTopic]
     subscribers: list[OutboxSubscriber]
     failing: list[OutboxFailing]

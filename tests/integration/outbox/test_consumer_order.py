@@ -2,10 +2,11 @@
 
 import random
 import time
+from datetime import timedelta
 
 import pytest
 
-from outbox import consumers, deferred_events, gap_reports, signals, streams
+from outbox import clock, consumers, deferred_events, gap_reports, signals, streams
 from outbox.consumers import consumers_of
 from tests.integration.outbox import consuming
 from tests.integration.outbox.consuming import (
@@ -223,13 +224,15 @@ def alerts():
 
 
 def test_a_gap_is_told_once_logged_and_held_until_the_missing_one_comes(
-    redis, settings, stage, alerts, caplog
+    mongo, redis, settings, stage, alerts, caplog
 ):
-    settings.OUTBOX_GAP_TIMEOUT = 0.1
     add(redis, event("n1", 1), event("n1", 3), event("n1", 4), event("n2", 1))
     stage.drain()
     assert stage.seen() == {"n1": [1], "n2": [1]}
     assert alerts == []
+    settings.OUTBOX_GAP_TIMEOUT = 0.1
+    long_ago = clock.now(mongo) - timedelta(hours=1)
+    mongo["outbox_deferred"].update_many({}, {"$set": {"due_at": long_ago, "since": long_ago}})
     for _ in range(3):
         time.sleep(0.11)
         stage.drain()

@@ -70,6 +70,18 @@ def test_what_kills_the_process_is_given_up_after_so_many_processes_and_costs_no
     assert waiting() == []
 
 
+def test_between_one_death_and_the_next_others_are_handled(redis, settings):
+    settings.OUTBOX_MAX_ATTEMPTS = 10
+    add(redis, event("n1", 1, text="poison"))
+    for number in range(4):
+        add(redis, event(f"m{number}", 1))
+        process = child(KILLER.replace("KIND", "projection"))
+        process.communicate(timeout=15)
+        assert process.returncode == 9
+        time.sleep(0.5)
+    assert Stage("projection").seen().keys() >= {"m1", "m2", "m3"}
+
+
 def test_what_kills_its_last_process_is_known_as_a_dead_letter_at_once(redis, settings):
     settings.OUTBOX_MAX_ATTEMPTS = 2
     settings.OUTBOX_BACKOFF = settings.OUTBOX_BACKOFF_MAX = 1000
