@@ -2,8 +2,8 @@
 
 One by one, since any may be what its consumer died of. But what has hardly been tried is tried
 together first: a dead consumer may have left hundreds, and most of the time it died of none. And
-what may have killed two processes isn't tried before the third has been there for as long as a lease
-lasts, so that others are handled between one death and the next.
+what may have killed two processes isn't tried before the third has been there for as long as a
+lease lasts, so that others are handled between one death and the next.
 """
 
 import logging
@@ -26,6 +26,7 @@ from outbox.failures import Failures
 from outbox.gap_reports import GapReports
 from outbox.sequencing import arrange
 from outbox.subscriber import Subscriber
+from outbox.telemetry import telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -217,6 +218,8 @@ class DeferredEvents:
                 extra=one.delivery.log
                 | {"action": "handle", "subscriber": self._subscriber.name, "attempt": attempts},
             )
+            if one.attempts >= SUSPECT:
+                telemetry.flush()  # or it may die with what it has counted
         # Who dies of the last attempt has it known at once that there is none to come.
         wait = backoff.delay(max(1, attempts)) if attempts < self._failures.max_attempts else 0.0
         due_again = clock.after(connections.database(), wait)

@@ -39,9 +39,10 @@ class Problem(NamedTuple):
 def problems(state: Overview) -> list[Problem]:
     """What is wrong, the worst first."""
     found = [*_of_broker(state), *_of_relays(state), *_of_messages(state)]
+    # What kills a consumer comes before that it is gone.
+    found += _of_failing(state)
     for one in state.subscribers:
         found += _of_subscriber(one, bool(state.broker_error))
-    found += _of_failing(state)
     return sorted(found, key=lambda problem: problem.level != BAD)
 
 
@@ -153,8 +154,8 @@ def _of_messages(state: Overview) -> Iterator[Problem]:
         yield Problem(
             how,
             "dead_letters",
-            f"{_number(state.dead_letters, 'event is a dead letter', 'events are dead letters')}: "
-            "a subscriber couldn't handle what is in it.",
+            f"{_number(state.dead_letters, 'event is a dead letter', 'events are dead letters')}, "
+            "which a subscriber couldn't handle.",
             "`manage.py outbox_dead_letters list` says which and why. Mend the handler and replay "
             "them, or discard what needs no handling.",
         )
@@ -207,6 +208,7 @@ def _of_subscriber(one: SubscriberState, broker_is_away: bool) -> Iterator[Probl
 
 
 def _of_failing(state: Overview) -> Iterator[Problem]:
+    down = {one.name for one in state.subscribers if not one.consumers}
     for one in state.failing:
         more = f" {one.events - 1:,} others wait like it." if one.events > 2 else ""
         more = " One other waits like it." if one.events == 2 else more
@@ -215,12 +217,14 @@ def _of_failing(state: Overview) -> Iterator[Problem]:
         which = f"`manage.py outbox_waiting --tried --subscriber {one.subscriber}`"
         if one.died:
             yield Problem(
-                WARNING,
+                BAD if conf.STATISTICS and one.subscriber in down else WARNING,
                 "crash_loop",
                 f"{one.subscriber}: the process has died in attempt {one.attempts} of {one.event}; "
                 f"{due}",
-                f"See how the consumer's process ends (memory, a signal), and {which}. Others go "
-                "on; after as many deaths as it may have attempts it becomes a dead letter.",
+                f"See how the consumer's process ends (memory, a signal), and {which}. After as "
+                "many deaths as it may have attempts it becomes a dead letter. Others are handled "
+                "in between, and go on undisturbed in a process of their own: `manage.py "
+                "outbox_consume` with the other subscribers' names.",
                 one.subscriber,
             )
         elif one.attempts >= SEVERAL:

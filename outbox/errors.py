@@ -27,9 +27,10 @@ OutboxError
 ├── TransactionGivenUp         a transaction failed as often as it may be tried
 ├── NoTransactions             this MongoDB has none, and something declared needs them
 ├── NoChangeStream             this MongoDB has none: it is polled instead
-├── PublishError               the broker refused this one message
-└── BrokerUnavailable          the broker can't be reached, or what became of the
-                               messages is not known
+├── BrokerUnavailable          the broker can't be reached, or what became of the
+│   │                          messages is not known
+│   └── StreamUnavailable      the broker is there, and won't serve this stream
+└── PublishError               the broker refused this one message
 
 An exception raised without arguments says its docstring's first line.
 """

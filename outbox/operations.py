@@ -252,10 +252,11 @@ def _noted(action: str, by: str, done: Done, reason: str = "") -> Done:
     extra: dict[str, Any] = {"action": action, "count": done.count, "by": by}
     logger.log(
         logging.WARNING if done.count else logging.INFO,
-        "%s has asked for %s: %s messages%s.",
+        "%s has asked for %s: %s message%s%s.",
         by or "Somebody",
         action,
         done.count,
+        "" if done.count == 1 else "s",
         f" ({reason})" if reason else "",
         extra=extra | ({"reason": reason} if reason else {}),
     )

@@ -24,16 +24,18 @@ class Outages:
         self._go_on = f"{who} {'goes' if single else 'go'} on"
         self._lock = Lock()
         self._since: float | None = None
-        self._told: float | None = None
+        self._told: tuple[str, float] | None = None
 
     def began(self, error: Exception) -> None:
         """One of them has met with `error`, and waits."""
-        now = time.monotonic()
+        now, what = time.monotonic(), str(error).partition(":")[0]
         with self._lock:
             self._since = self._since or now
-            if self._told is not None and now < self._told + REMIND_AFTER:
+            # Another one is told at once: MongoDB may go away while Redis is.
+            told, at = self._told or ("", now)
+            if told == what and now < at + REMIND_AFTER:
                 return
-            self._told = now
+            self._told = what, now
         logger.warning("%s, nothing is lost: %s", self._wait, error, extra={"action": "outage"})
 
     def ended(self) -> None:

@@ -21,7 +21,6 @@ from celery import current_app, shared_task
 from celery.signals import worker_process_shutdown
 from kombu import Producer
 from kombu.pools import producers
-from redis.exceptions import RedisError
 
 from outbox import outages, trimming
 from outbox import wake as announcement
@@ -44,7 +43,11 @@ def sweep_partition(collection: str, partition: int) -> None:
     """Publish what is due in one partition: what a wake asks for."""
     with _outages():
         # Before the sweep: a commit from now on announces itself again, so none is missed.
-        announcement.heard(collection, partition)
+        try:
+            announcement.heard(collection, partition)
+        except BrokerUnavailable as error:
+            outages.relays.began(error)
+            raise
         Relay(collection).sweep_partition(partition)
 
 
@@ -83,7 +86,7 @@ def _write_what_is_counted(**kwargs: object) -> None:
 def _outages() -> Iterator[None]:
     """Let a sweep end early: all stays pending, and the next one comes soon."""
     # Of a broker that is away, the relays' circuit breaker tells.
-    with suppress(BrokerUnavailable), outages.relays.told(StoreUnavailable, RedisError):
+    with suppress(BrokerUnavailable), outages.relays.told(StoreUnavailable):
         yield
 
 

@@ -64,8 +64,12 @@ def announce(collection: str, partition: int) -> bool:
 
 
 def heard(collection: str, partition: int) -> None:
-    """Let the next commit announce itself. Call it *before* the sweep, so that none is missed."""
-    connections.redis_client(conf.WAKE_TIMEOUT).delete(key(collection, partition))
+    """Let the next commit announce itself. Call it *before* the sweep, so that none is missed.
+
+    Raises `BrokerUnavailable`.
+    """
+    with connections.broker_errors():
+        connections.redis_client(conf.WAKE_TIMEOUT).delete(key(collection, partition))
 
 
 def _may_try() -> bool:

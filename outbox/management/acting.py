@@ -36,16 +36,16 @@ def act(
     title: str,
     *,
     user: str | None,
-    **reason: str,
+    reason: str,
 ) -> Done:
-    """Do it to all that are chosen, with a bar, and log that it was `user`.
+    """Do it to all that are chosen, with a bar, and log that it was `user`, and the `reason`.
 
     Raises `StoreUnavailable`, `MissingIndex`; `CommandError` for a user who isn't there.
     """
     who = operator(command, user)
     with progress(command.stderr, total(kind, chosen)) as told:
-        done = run(chosen, by=who.name, most=None, progress=told, **reason)
-    who.log(title, MODELS[kind], chosen, done.ids, done.count, **reason)
+        done = run(chosen, by=who.name, most=None, progress=told)
+    who.log(title, MODELS[kind], chosen, done.ids, done.count, reason)
     return done
 
 

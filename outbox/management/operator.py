@@ -45,6 +45,11 @@ class Operator(NamedTuple):
             )
 
 
+def add_reason(parser: CommandParser) -> None:
+    """The option that says why, where nobody has to."""
+    parser.add_argument("--reason", default="", help="why, for the admin's log")
+
+
 def add_user(parser: CommandParser) -> None:
     """The option that says who acts."""
     parser.add_argument(

@@ -1,6 +1,7 @@
 """Dead letters: list them, look at one, have them tried again, or give them up."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -10,7 +11,7 @@ from outbox.dead_letter_listing import DEAD, REPLAYING
 from outbox.discovery import subscribers
 from outbox.management import acting, letter_text
 from outbox.management.base import OutboxCommand, helped
-from outbox.management.operator import add_user
+from outbox.management.operator import add_reason, add_user
 from outbox.management.selecting import add_filters, one_way, selection
 from outbox.message_store import REACH, Selection
 from outbox.operations import Done
@@ -68,6 +69,8 @@ class Command(OutboxCommand):
             add_user(action)
             if name == "discard":
                 action.add_argument("--reason", required=True, help="why, for whoever asks")
+            else:
+                add_reason(action)
 
     def handle(self, *args: Any, **options: Any) -> None:
         # One that is no longer declared may have left some.
@@ -89,9 +92,10 @@ class Command(OutboxCommand):
             elif (whole := dead_letter_listing.message(letter.key)) is not None:
                 self.stdout.write(letter_text.as_json(whole))
         if not options["json"]:
+            number = _count(chosen)
             replaying = _count(selection(options, *FILTERS, state="replaying"))
             self.stdout.write(
-                f"{_count(chosen)} dead letters"
+                f"{number} dead letter{'' if number == 1 else 's'}"
                 + (f", {replaying} waiting to be tried again" if replaying else "")
             )
 
@@ -108,8 +112,10 @@ class Command(OutboxCommand):
             self._preview(action, chosen)
             return
         run, title = ACTIONS[action]
-        reason = {"reason": options["reason"]} if "reason" in options else {}
-        done = acting.act(self, "dead_letters", chosen, run, title, user=options["user"], **reason)
+        if action == "discard":
+            run = partial(run, reason=options["reason"])
+        by = {"user": options["user"], "reason": options["reason"]}
+        done = acting.act(self, "dead_letters", chosen, run, title, **by)
         if action == "replay" and done.count:
             self.stdout.write(f"{done.count} to be tried again by their subscribers' consumers")
         else:

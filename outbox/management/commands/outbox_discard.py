@@ -1,5 +1,6 @@
 """Give pending messages up for good; a tombstone is published in the place of each."""
 
+from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -42,7 +43,7 @@ class Command(OutboxCommand):
             self,
             "pending",
             chosen,
-            operations.discard,
+            partial(operations.discard, reason=reason),
             "Discarded",
             user=options["user"],
             reason=reason,

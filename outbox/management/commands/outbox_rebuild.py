@@ -28,7 +28,14 @@ class Command(OutboxCommand):
             raise CommandError(f"No projection is called {name}; there are: {there}.")
         with progress(self.stderr, None, "events read") as told:
             done = rebuild(projections[name], upcasters=messaging().upcasts, progress=told)
+        events, aggregates, letters = (
+            f"{number} {noun}{'' if number == 1 else 's'}"
+            for number, noun in (
+                (done.events, "event"),
+                (done.aggregates, "aggregate"),
+                (done.skipped, "dead letter"),
+            )
+        )
         self.stdout.write(
-            f"{name}: {done.events} events of {done.aggregates} aggregates applied, "
-            f"{done.skipped} dead letters skipped, in {done.seconds:.1f} s"
+            f"{name}: {events} of {aggregates} applied, {letters} skipped, in {done.seconds:.1f} s"
         )

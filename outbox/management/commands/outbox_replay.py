@@ -8,7 +8,7 @@ from outbox import models
 from outbox.envelope import timestamp
 from outbox.management.base import OutboxCommand
 from outbox.management.moments import TIME, moment
-from outbox.management.operator import add_user, operator
+from outbox.management.operator import add_reason, add_user, operator
 from outbox.management.progress import progress
 from outbox.message_store import DispatchedMessage, Selection
 from outbox.replay import preview, replay
@@ -36,6 +36,7 @@ class Command(OutboxCommand):
         whether = parser.add_mutually_exclusive_group()
         whether.add_argument("--execute", action="store_true", help="do it")
         whether.add_argument("--dry-run", action="store_true", help="only show it, as without")
+        add_reason(parser)
         add_user(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -51,7 +52,8 @@ class Command(OutboxCommand):
             self._show(found.total, found.samples)
 
     def _show(self, total: int, samples: list[DispatchedMessage]) -> None:
-        self.stdout.write(f"{total:,} messages would be published again, the oldest:")
+        messages = "message" if total == 1 else "messages"
+        self.stdout.write(f"{total:,} {messages} would be published again, the oldest:")
         for one in samples:
             self.stdout.write(
                 f"  {timestamp(one.occurred_at)}  {one.type}, number {one.sequence} of "
@@ -59,10 +61,8 @@ class Command(OutboxCommand):
             )
         self.stdout.write("Nothing was published: give --execute to do it.")
 
-    def _execute(
-        self, selection: Selection, total: int, to: str | None, user: str | None, **options: Any
-    ) -> None:
-        who = operator(self, user)
+    def _execute(self, selection: Selection, total: int, to: str | None, **options: Any) -> None:
+        who = operator(self, options["user"])
         with progress(self.stderr, total) as told:
             done = replay(selection, to=to, progress=told)
         who.log(
@@ -71,10 +71,11 @@ class Command(OutboxCommand):
             selection,
             (),
             done.published,
-            f"To the topic {to}" if to else "",
+            ". ".join(filter(None, (f"To the topic {to}" if to else "", options["reason"]))),
         )
+        messages = "message" if done.published == 1 else "messages"
         self.stdout.write(
-            f"{done.published:,} messages published again; their metadata says "
+            f"{done.published:,} {messages} published again; their metadata says "
             f'"replay": "{done.replay}".'
         )
 

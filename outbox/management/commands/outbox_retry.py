@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 from outbox import operations
 from outbox.management import acting, pending_text
 from outbox.management.base import OutboxCommand
-from outbox.management.operator import add_user
+from outbox.management.operator import add_reason, add_user
 from outbox.management.selecting import add_filters, one_way, selection
 
 
@@ -26,6 +26,7 @@ class Command(OutboxCommand):
         parser.add_argument("--all", action="store_true", help="all that have failed at all")
         add_filters(parser, "topic", "type")
         parser.add_argument("--dry-run", action="store_true", help="only say which")
+        add_reason(parser)
         add_user(parser)
 
     def handle(self, *args: Any, ids: list[str], dry_run: bool, **options: Any) -> None:
@@ -35,7 +36,7 @@ class Command(OutboxCommand):
         if dry_run:
             pending_text.show(self, chosen, "retry", "tried again")
             return
-        user = options["user"]
-        done = acting.act(self, "pending", chosen, operations.retry, "Retried", user=user)
+        by = {"user": options["user"], "reason": options["reason"]}
+        done = acting.act(self, "pending", chosen, operations.retry, "Retried", **by)
         self.stdout.write(f"{done.count} to be tried at once")
         acting.tell_missed(self, "pending", chosen, done, "tried again")

@@ -155,7 +155,7 @@ def test_the_command_lists_in_words_and_in_json(redis):
     assert letter_id in text
     assert "NotePublished, number 2 of n1" in text
     assert "1 x ValueError: poison" in text
-    assert "1 dead letters" in text
+    assert "1 dead letter\n" in text
     [line] = run("list", "--json").splitlines()
     assert json.loads(line)["_id"] == letter_id
     assert json.loads(line)["traceback"]
@@ -173,13 +173,13 @@ def test_the_command_replays_and_discards(redis, admin_log):
     assert letters()[0]["state"] == "dead"
     with pytest.raises(CommandError, match="No subscriber is called others"):
         run("replay", "--all", "--subscriber", "others")
-    assert "1 to be tried again" in run("replay", letter_id)
+    assert "1 to be tried again" in run("replay", letter_id, "--reason", "mended")
     assert "0 dead letters, 1 waiting to be tried again" in run("list")
     assert letters()[0]["closed_by"]
     assert "1 discarded" in run("discard", letter_id, "--reason", "junk")
     assert letters()[0]["reason"] == "junk"
     assert admin_log() == [
-        ("alice", letter_id, "Replayed: By command."),
+        ("alice", letter_id, "Replayed: mended. By command."),
         ("alice", letter_id, "Discarded: junk. By command."),
     ]
 
@@ -204,7 +204,7 @@ def test_what_nobody_would_come_to_try_is_not_replayed(redis, monkeypatch):
     with pytest.raises(CommandError, match="1 could not be replayed"):
         run("replay", letter_id)
     assert "No subscriber is called titles" in run.err
-    assert "1 dead letters" in run("list", "--subscriber", "titles")
+    assert "1 dead letter\n" in run("list", "--subscriber", "titles")
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_only_what_is_selected_is_listed_and_acted_on(redis, options, found):
     fill(redis, breaking())
     add(redis, "poison")
     Stage("projection").drain()
-    assert f"{found} dead letters\n" in run("list", *options)
+    assert f"{found} dead letter{'' if found == 1 else 's'}\n" in run("list", *options)
     assert len(run("list", *options, "--json").splitlines()) == found
     chosen = ("discard", "--all", *options, "--reason", "junk")
     assert run(*chosen, "--dry-run").endswith(f"{found} would be discarded\n")

@@ -83,7 +83,7 @@ def test_a_message_is_published_as_it_was_and_marked_as_a_replay(redis, admin_lo
     publish_notes(1, changes=2)
     before = on(redis)
     redis.flushdb()
-    said = run("--topic", "notes", "--execute")
+    said = run("--topic", "notes", "--execute", "--reason", "lost")
     after = on(redis)
     marks = {one["metadata"].pop("replay") for one in after}
     assert after == before
@@ -91,7 +91,7 @@ def test_a_message_is_published_as_it_was_and_marked_as_a_replay(redis, admin_lo
     assert said == f'2 messages published again; their metadata says "replay": "{mark}".\n'
     assert abs(datetime.fromisoformat(mark) - datetime.now(UTC)) < timedelta(minutes=1)
     assert redis.exists("notes-internal") == 0
-    what = "Replayed: 2 of all with topic notes. By command."
+    what = "Replayed: 2 of all with topic notes. lost. By command."
     assert admin_log() == [("alice", "Dispatched messages", what)]
 
 

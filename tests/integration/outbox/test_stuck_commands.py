@@ -178,14 +178,14 @@ def test_what_was_done_is_in_the_admins_log_with_who_and_why(refused, mongo, adm
     a, b = (first(mongo, id)["event_id"] for id in ("a", "b"))
     run("outbox_retry", "nobody's", a)
     run("outbox_retry", "--all", "--dry-run")
-    run("outbox_retry", "--all", "--topic", "notes")
+    run("outbox_retry", "--all", "--topic", "notes", "--reason", "mended")
     run("outbox_discard", b, "--reason", "bug 17")
     assert admin_log() == [
         ("alice", f"{a}/notes/a", "Retried: By command."),
         (
             "alice",
             "Pending messages",
-            "Retried: 1 of all with topic notes, state failed. By command.",
+            "Retried: 1 of all with topic notes, state failed. mended. By command.",
         ),
         ("alice", f"{b}/notes/b", "Discarded: bug 17. By command."),
     ]

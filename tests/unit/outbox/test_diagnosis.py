@@ -6,7 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from outbox.diagnosis import level, problems, seconds_in_words
-from outbox.monitoring import BreakerState, Failing, Overview, Pending, SubscriberState
+from outbox.monitoring import (
+    BreakerState,
+    Failing,
+    LastSeen,
+    Overview,
+    Pending,
+    SubscriberState,
+)
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LATER = AT + timedelta(minutes=1)
@@ -111,6 +118,35 @@ def test_thresholds_can_be_others(settings):
 def test_the_worst_comes_first():
     found = problems(replace(WELL, stuck=1, **letters(consumers=0, lag=9)))
     assert [one.code for one in found] == ["no_consumer", "stuck"]
+
+
+def test_what_kills_the_consumer_comes_before_that_it_is_gone():
+    state = replace(WELL, **letters(consumers=0, lag=9), **failing(2, died=True))
+    found = problems(state)
+    assert [(one.level, one.code) for one in found] == [
+        ("bad", "crash_loop"),
+        ("bad", "no_consumer"),
+    ]
+
+
+def test_who_was_seen_last_is_named():
+    [one] = problems(replace(WELL, **letters(consumers=0, last=LastSeen("web1:7", 48.2))))
+    assert one.text == "No consumer runs for letters. The last, web1:7, was seen 48 s ago."
+    [one] = problems(replace(WELL, relay_seen=20.0, relay="web1:9"))
+    assert one.text == ("No relay was seen for 20 s: nothing is published. The last was web1:9.")
+
+
+def test_messages_that_were_refused_are_not_said_to_be_on_their_way():
+    late = replace(WELL, **pending(40))
+    [one] = problems(late)
+    assert "catching up" in one.advice
+    [one] = problems(replace(late, refused=1))
+    assert one.text.endswith("the oldest for 40 s. 1 aggregate had a message refused.")
+    assert "catching up" not in one.advice
+    assert "outbox_retry --all" in one.advice
+    [late_too, stuck] = problems(replace(late, refused=3, stuck=3))
+    assert (late_too.code, stuck.code) == ("pending_age", "stuck")
+    assert "refused" not in late_too.text
 
 
 def test_of_a_broker_that_is_away_no_lag_is_said():
