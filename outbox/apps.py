@@ -16,9 +16,11 @@ class OutboxConfig(AppConfig):
     def ready(self) -> None:
         from outbox import counting, life_log, tracing
         from outbox.checks import check_settings, check_topics, check_transactions
+        from outbox.conf import put_defaults
         from outbox.discovery import messaging
         from outbox.durability_check import check_durability
 
+        put_defaults()
         checks.register(check_settings)
         checks.register(check_topics)
         checks.register(check_transactions)

@@ -98,12 +98,13 @@ def read(documents: Collection[Document], partition: int) -> Generator[Batch]:
     while the one before is settled. The last one says whether another find is worth its while.
     """
     began = clock.now(documents.database)
-    now, limit, found = began + CLOCK_TOLERANCE, BATCHES * conf.BATCH, 0
+    most = conf.BATCH
+    now, limit, found = began + CLOCK_TOLERANCE, BATCHES * most, 0
     batch, messages, size = Batch(began), 0, 0
     with find(documents, relaying.due(now, partition), relaying.DUE, limit) as cursor:
         for stored in cursor:
             count = len(batch.documents) + len(batch.blocked)
-            if count == conf.BATCH or messages >= MESSAGES or size >= SIZE:
+            if count == most or messages >= MESSAGES or size >= SIZE:
                 batch.goes_on = True
                 yield batch
                 batch, messages, size = Batch(clock.now(documents.database)), 0, 0

@@ -46,8 +46,16 @@ def to_json(envelope: Envelope) -> str:
         f'"version": {_quote(envelope.version)}, '
         f'"aggregateId": {_quote(envelope.aggregate_id)}, '
         f'"sequenceNumber": {envelope.sequence}, '
-        f'"payload": {envelope.payload}, "metadata": {_json(envelope.metadata)}}}'
+        f'"payload": {envelope.payload}, "metadata": {_as_json(envelope.metadata)}}}'
     )
+
+
+def _as_json(metadata: dict[str, Any]) -> str:
+    """As `_json` does it, and much faster for what it nearly always is: nothing but texts."""
+    try:
+        return f"{{{', '.join([f'{_quote(key)}: {_quote(metadata[key])}' for key in metadata])}}}"
+    except TypeError:
+        return _json(metadata)
 
 
 def to_cloudevents(envelope: Envelope) -> str:

@@ -33,6 +33,10 @@ T = TypeVar("T")
 #: soon after it is back, and at full speed.
 REST = 1.0
 
+#: Partitions that a sweep works on at a time: while one waits for its last batch to be settled, the
+#: next is read.
+SIDE_BY_SIDE = 2
+
 
 def lease(collection: str, partition: int) -> Lease:
     """The lease that a relay works on this partition by.
@@ -78,7 +82,14 @@ class Relay:
             partitions = list(self.due_partitions())
         # Relays that start at the same moment shouldn't queue up at the same partition.
         random.shuffle(partitions)
-        return _each(partitions, lambda partition: self._sweep(partition, ends))
+        if len(partitions) < 2 or connections.is_in_process():  # mongomock is no threads'
+            return _each(partitions, lambda partition: self._sweep(partition, ends))
+        pool = ThreadPoolExecutor(SIDE_BY_SIDE, "outbox-sweep")
+        try:
+            sweeps = [pool.submit(self._sweep, partition, ends) for partition in partitions]
+            return _each(sweeps, lambda sweep: sweep.result())
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def sweep_partition(self, partition: int) -> int:
         """Publish what is due in one partition, otherwise as `sweep`."""

@@ -74,9 +74,8 @@ def _addition(
     """A group's messages from the `first` on, up to the one that can't be framed."""
     envelopes = group[first : len(texts)]
     ids = [idempotence.once_id(one) if once else "" for one in envelopes]
-    return Addition(
-        streams[first:], texts[first:], ids, idempotence.producer(group[0].aggregate_id)
-    )
+    producer = idempotence.producer(group[0].aggregate_id) if once else ""
+    return Addition(streams[first:], texts[first:], ids, producer)
 
 
 def _add(client: Any, additions: Sequence[Addition]) -> Added:
