@@ -67,7 +67,7 @@ def plan(full):
     """What is measured: (name, function, its arguments)."""
     from benchmarks import commands, consumers, growth, latency, relay, save
 
-    rounds = 9 if full else 3
+    rounds = 5 if full else 3
     documents = 20_000 if full else 8_000
     for events in (1, 3, 10) if full else (1,):
         for payload in (500, 8000) if full else (500,):

@@ -2,12 +2,17 @@
 
 import resource
 import statistics
+import threading
 import time
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
 
 from django.test import override_settings
 
-from benchmarks import stage
-from outbox import connections
+from benchmarks import consumers, stage
+from outbox import connections, signals
+from outbox.consumer import Consumer
 from outbox.discovery import messaging
 from outbox.pending import messages
 from outbox.relay import Relay
@@ -59,22 +64,57 @@ def listed(repository):
 
 
 def backlog(documents):
-    """Throughput in the last tenth against the first, and what memory grew by meanwhile."""
+    """A backlog drained by the relay, and then by a consumer: pace and memory, start and end."""
     stage.clear()
+    subscriber = consumers.subscriber_of(**consumers.KINDS["projection"])
+    consumers.clear(subscriber)
     stage.fill(documents, events=1)
-    relay, pace, left = Relay(stage.COLLECTION), [], documents
-    with override_settings(OUTBOX_RETENTION=None, OUTBOX_SWEEP_TIME=2.0):
-        relay_memory = []
-        while left:
-            start = time.perf_counter()
-            published = relay.sweep()
-            pace.append((published, time.perf_counter() - start))
-            relay_memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-            left -= published
+    relay, published = Relay(stage.COLLECTION), []
+
+    def count(messages, **kwargs):
+        published.append(len(messages))
+
+    def sweep():
+        while sum(published) < documents:
+            relay.sweep()
+
+    signals.messages_published.connect(count)
+    with override_settings(OUTBOX_RETENTION=None):
+        yield from _watched(f"relay, backlog of {documents:,}", sweep, lambda: sum(published))
+    consumer = Consumer(subscriber, consumers.TOPIC, bus=None)
+    handled = partial(consumer.counts.__getitem__, "handled")
+    yield from _watched(f"consumer, backlog of {documents:,}", consumer.drain, handled)
+    assert handled() == documents, f"{handled()} handled"
+    consumers.clear(subscriber)
+
+
+def _watched(name, work, done):
+    """How much of the work is done, and the memory it takes, looked at once a second."""
+    looks, ended = [(time.perf_counter(), 0, memory())], threading.Event()
+
+    def look():
+        while not ended.wait(1.0):
+            looks.append((time.perf_counter(), done(), memory()))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        work()
+    finally:
+        ended.set()
+        watcher.join()
+    pace = [(after[1] - one[1]) / (after[0] - one[0]) for one, after in pairwise(looks)]
+    used = [megabytes for *_, megabytes in looks]
     tenth = max(1, len(pace) // 10)
-    rates = [published / seconds for published, seconds in pace]
-    name = f"backlog of {documents:,}: last tenth / first"
-    yield stage.summary(name, rates[-tenth:], rates[:tenth], "messages/s", "at least 0.9")
-    name = f"peak memory of the relay over {documents:,}: end / start"
-    first = relay_memory[min(1, len(relay_memory) - 1)]
-    yield stage.summary(name, [relay_memory[-1]], [first], "MB", "flat")
+    what = f"{name}: last tenth / first"
+    yield stage.summary(what, pace[-tenth:], pace[:tenth], "messages/s", "at least 0.9")
+    yield stage.summary(f"{name}: memory", used[-tenth:], used[:tenth], "MB", "flat")
+
+
+def memory():
+    """Megabytes that this process has in memory; where there is no /proc, at most had."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        [line] = [one for one in status.read_text().splitlines() if one.startswith("VmRSS:")]
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
