@@ -3,7 +3,7 @@
 from itertools import count
 
 from benchmarks import floor, stage
-from outbox import connections
+from outbox import connections, context
 from outbox.context import new_id
 
 #: Against what, and what of it is good enough.
@@ -22,7 +22,9 @@ def run(saves, rounds, events, against):
 
         def ours(status):
             order.change(status, events)
-            return stage.timed(stage.orders.save, order)
+            # In a conversation, as any handler of a command is.
+            with context.use(context.MessageContext()):
+                return stage.timed(stage.orders.save, order)
 
         def floors(status):
             fields = {**stage.orders.to_document(order), "status": status}

@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import finalize
 
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -31,7 +31,8 @@ class Offset(NamedTuple):
     until: float
 
 
-_offsets: "WeakKeyDictionary[MongoClient[Any], Offset]" = WeakKeyDictionary()
+#: By the client's `id`, for as long as it lives: its own hash is slow, and each save asks.
+_offsets: dict[int, Offset] = {}
 _lock = Lock()
 
 
@@ -61,16 +62,19 @@ def after(database: Database[Any], seconds: float) -> datetime:
 
 
 def _offset(client: MongoClient[Any]) -> float:
-    known = _offsets.get(client)
+    known = _offsets.get(id(client))
     if known is not None and time.monotonic() < known.until:
         return known.seconds
     # Where there is something to go on with, one thread measures and the others don't wait.
     if not _lock.acquire(blocking=known is None):
         return known.seconds if known else 0.0
     try:
-        if (meanwhile := _offsets.get(client)) is not known and meanwhile is not None:
+        if (meanwhile := _offsets.get(id(client))) is not known and meanwhile is not None:
             return meanwhile.seconds
-        _offsets[client] = measured = _measured(client, known)
+        measured = _measured(client, known)
+        if known is None:
+            finalize(client, _offsets.pop, id(client), None)
+        _offsets[id(client)] = measured
         return measured.seconds
     finally:
         _lock.release()

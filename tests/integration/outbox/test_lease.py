@@ -125,7 +125,7 @@ def test_a_server_that_stalls_is_not_taken_to_be_seconds_off(mongo, monkeypatch)
         time.sleep(0.3)
         return answer
 
-    clock._offsets[mongo.client] = clock._offsets[mongo.client]._replace(until=0.0)
+    clock._offsets[id(mongo.client)] = clock._offsets[id(mongo.client)]._replace(until=0.0)
     monkeypatch.setattr(Database, "command", stalling)
     passed = clock.now(mongo) - right
     assert abs(passed.total_seconds() - (time.monotonic() - began)) < 0.1
@@ -134,7 +134,7 @@ def test_a_server_that_stalls_is_not_taken_to_be_seconds_off(mongo, monkeypatch)
 @pytest.mark.usefixtures("_measured_anew")
 def test_while_one_thread_asks_the_server_the_others_go_on_with_what_is_known(mongo, monkeypatch):
     clock.now(mongo)
-    clock._offsets[mongo.client] = clock._offsets[mongo.client]._replace(until=0.0)
+    clock._offsets[id(mongo.client)] = clock._offsets[id(mongo.client)]._replace(until=0.0)
     asked, answer = threading.Event(), threading.Event()
 
     def hanging(client):
