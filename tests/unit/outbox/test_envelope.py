@@ -1,6 +1,8 @@
 import json
 from datetime import UTC, datetime, timedelta, timezone
 
+import pytest
+
 from outbox.envelope import Envelope, timestamp, to_cloudevents, to_json
 
 ENVELOPE = Envelope(
@@ -36,6 +38,20 @@ def test_the_default_envelope_has_exactly_the_designed_keys_in_their_order():
 def test_the_payload_is_framed_to_the_letter_and_never_parsed():
     assert f'"payload": {ENVELOPE.payload}, ' in to_json(ENVELOPE)
     assert f'"data": {ENVELOPE.payload}}}' in to_cloudevents(ENVELOPE)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"correlationId": 'c"1\n', "causationId": "é\U0001f600"},
+        {"tenant": 7, "flags": [True, None], "correlationId": "c1"},
+    ],
+)
+def test_metadata_is_framed_as_json_whatever_is_in_it(metadata):
+    text = to_json(ENVELOPE._replace(metadata=metadata))
+    assert json.loads(text)["metadata"] == metadata
+    assert text.endswith(f'"metadata": {json.dumps(metadata, ensure_ascii=False)}}}')
 
 
 def test_timestamps_are_utc_wherever_the_moment_was_noted():
