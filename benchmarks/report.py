@@ -47,4 +47,6 @@ def table(results):
         spread = " … ".join(f"{value:,.2f}" for value in one["ours_range"])
         floor_spread = " … ".join(f"{value:,.2f}" for value in one["floor_range"])
         lines.append(f"{'':4}range: ours {spread}; floor {floor_spread}")
+        if "note" in one:
+            lines.append(f"{'':4}{one['note']}")
     return lines
