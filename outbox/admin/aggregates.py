@@ -29,6 +29,7 @@ from outbox import documents, message_store, story
 from outbox.admin.aggregate_filters import filter_by
 from outbox.admin.aggregate_page import page_context
 from outbox.admin.change_list import MessageChangeList
+from outbox.admin.refused import unless_refused
 from outbox.admin.unavailable import unless_unavailable
 from outbox.document import showing
 from outbox.message_store import REACH, Page
@@ -143,6 +144,7 @@ class AggregateAdmin(ModelAdmin):  # type: ignore[type-arg]
         one.document = found
         return one
 
+    @unless_refused
     @unless_unavailable
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -150,6 +152,7 @@ class AggregateAdmin(ModelAdmin):  # type: ignore[type-arg]
         title = {"title": capfirst(self.opts.verbose_name_plural)}
         return super().changelist_view(request, {**title, **(extra_context or {})})
 
+    @unless_refused
     @unless_unavailable
     def change_view(
         self,
@@ -178,9 +181,21 @@ class AggregateAdmin(ModelAdmin):  # type: ignore[type-arg]
         }
         return TemplateResponse(request, "admin/outbox/aggregate.html", context)
 
+    @unless_refused
     @unless_unavailable
-    def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return super().history_view(request, *args, **kwargs)
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {"media": self.media, **(extra_context or {})}
+        return super().history_view(request, object_id, context)
+
+    @unless_refused
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().add_view(request, *args, **kwargs)
+
+    @unless_refused
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().delete_view(request, *args, **kwargs)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

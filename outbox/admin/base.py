@@ -19,6 +19,7 @@ from outbox.admin.change_list import Listing, MessageChangeList
 from outbox.admin.fields import MessageFields
 from outbox.admin.log import entries, log_page
 from outbox.admin.operation import Operation
+from outbox.admin.refused import Refused, unless_refused
 from outbox.admin.unavailable import unless_unavailable
 from outbox.message_store import Page, Selection
 
@@ -122,18 +123,20 @@ class MessageAdmin(MessageFields, ModelAdmin):  # type: ignore[type-arg]
             *super().get_urls(),
         ]
 
+    @unless_refused
     @unless_unavailable
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if request.method == "POST":
-            named = set(request.POST.getlist("action"))
-            allowed = {one.name for one in self.operations if self.may(request, one.name)}
-            if (named & {one.name for one in self.operations}) - allowed:
-                raise PermissionDenied
+            named = request.POST.getlist("action")
+            for operation in self.operations:
+                if operation.name in named and not self.may(request, operation.name):
+                    raise Refused(operation.name)
         title = {"title": capfirst(self.opts.verbose_name_plural)}
         return super().changelist_view(request, {**title, **(extra_context or {})})
 
+    @unless_refused
     @unless_unavailable
     def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().change_view(request, *args, **kwargs)
@@ -152,6 +155,14 @@ class MessageAdmin(MessageFields, ModelAdmin):  # type: ignore[type-arg]
         more = {"offered": offered, "action_checkbox_name": ACTION_CHECKBOX_NAME}
         return super().render_change_form(request, {**context, **more}, *args, **kwargs)
 
+    @unless_refused
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().add_view(request, *args, **kwargs)
+
+    @unless_refused
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().delete_view(request, *args, **kwargs)
+
     def complete(self, message: Any) -> None:
         """Read what the page of a message shows beside it."""
 
@@ -163,6 +174,7 @@ class MessageAdmin(MessageFields, ModelAdmin):  # type: ignore[type-arg]
         """What the action for an operation does."""
         return ask_or_do(self, request, listing, operation)
 
+    @unless_refused
     @unless_unavailable
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -172,6 +184,7 @@ class MessageAdmin(MessageFields, ModelAdmin):  # type: ignore[type-arg]
         context = {"media": self.media, **known, **(extra_context or {})}
         return super().history_view(request, object_id, context)
 
+    @unless_refused
     def log_view(self, request: HttpRequest) -> HttpResponse:
         """What was done to all of these, by whom and why, the last first."""
         if not self.has_view_permission(request):

@@ -16,6 +16,7 @@ from outbox import diagnosis, monitoring
 from outbox.admin import history_charts
 from outbox.admin.figures import LISTS, figures, link, with_commands
 from outbox.admin.overview_tables import tables
+from outbox.admin.refused import unless_refused
 from outbox.admin.unavailable import unless_unavailable
 
 #: Seconds between two looks of the page at how it is.
@@ -36,6 +37,7 @@ class OverviewAdmin(ModelAdmin):  # type: ignore[type-arg]
             path("fragment/", view(self.fragment_view), name="outbox_overview_fragment"),
         ]
 
+    @unless_refused
     @unless_unavailable
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -415,8 +415,18 @@ def test_strangers_and_staff_without_the_permission_are_refused(client, mongo):
     for path in paths:
         assert client.get(path).url.startswith("/admin/login/")
     client.force_login(person("other", *MESSAGES))
-    for path in paths:
-        assert client.get(path).status_code == 403
+    for path in (*paths, f"{ORDERS}order-1/history/"):
+        response = client.get(path)
+        assert response.status_code == 403
+        assert "“Can view order” ( orders.view_order )" in text_of(response)
+        assert '<a href="/admin/">Back' in response.content.decode()
+
+
+def test_an_orders_history_is_called_as_its_page_is(operator):
+    place("order-1")
+    response = operator.get(f"{ORDERS}{quote('order-1')}/history/")
+    assert "Change history: Order order-1" in text_of(response)
+    assert "outbox/admin" in response.content.decode()
 
 
 def test_who_may_not_see_messages_is_shown_no_way_to_them_and_no_errors(

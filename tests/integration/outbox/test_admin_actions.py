@@ -332,6 +332,52 @@ def test_each_action_has_its_own_permission(
 
 
 @pytest.mark.parametrize(("address", "action", "permission"), ACTIONS)
+def test_a_refusal_is_a_page_of_the_admin_that_says_which_permission_is_missing(
+    address, action, permission, client, both
+):
+    client.force_login(person("bob", *VIEW, *(set(MAY) - {permission})))
+    key, narrowed = both[address], f"{address}?topic=notes"
+    name = {PENDING: "pending message", DISPATCHED: "dispatched message"}[address]
+    posts = {
+        narrowed: ask(client, narrowed, action, [key]),
+        page_of(address, key): ask(client, address, action, [key], from_page="1"),
+        address: ask(client, address, action, [], once="forged", reason="because"),
+    }
+    for back, response in posts.items():
+        assert response.status_code == 403
+        assert 'name="viewport"' in response.content.decode()
+        assert "dark_mode" in response.content.decode()
+        assert f"You may not {action} {name}s, so nothing was done." in text_of(response)
+        assert f"“Can {action} {name}” ( outbox.{permission} )" in text_of(response)
+        assert f'<a href="{back}">Back' in response.content.decode()
+
+
+def test_who_may_not_see_a_list_is_told_so_and_led_to_the_first_page(client, both):
+    client.force_login(person("bob", *MAY))
+    for address, key in both.items():
+        for response in (
+            client.get(address),
+            client.get(page_of(address, key)),
+            client.get(address + "log/"),
+            ask(client, address, "discard", [key]),
+        ):
+            assert response.status_code == 403
+            name = address.split("/")[-2]
+            assert f"outbox.view_{name}" in text_of(response)
+            assert '<a href="/admin/">Back' in response.content.decode()
+            assert f'<a href="{address}' not in response.content.decode()
+
+
+def test_what_nobody_may_is_told_without_a_permission(somebody, both):
+    for address, key in both.items():
+        for path in (f"{address}add/", page_of(address, key)):
+            response = somebody.post(path, {"type": "x"})
+            assert response.status_code == 403
+            assert "Nobody adds, changes or deletes" in text_of(response)
+            assert f'<a href="{address}">Back' in response.content.decode()
+
+
+@pytest.mark.parametrize(("address", "action", "permission"), ACTIONS)
 def test_who_has_the_permission_is_offered_the_action(address, action, permission, client, both):
     client.force_login(person("bob", *VIEW, permission))
     pages = client.get(address), client.get(page_of(address, both[address]))
