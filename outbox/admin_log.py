@@ -11,6 +11,9 @@ from django.apps import apps
 from django.db.models import Model
 from django.utils.text import capfirst
 
+from outbox import connections, dead_letter_listing, dispatched, pending
+from outbox.errors import OutboxError
+
 
 def record(user: Any, action: str, model: type[Model], keys: Sequence[str], message: str) -> None:
     """Note that `user` has done `action` to the objects of `model` with these `keys`.
@@ -27,17 +30,51 @@ def record(user: Any, action: str, model: type[Model], keys: Sequence[str], mess
     kind = ContentType.objects.get_for_model(model, for_concrete_model=False)
     plural = capfirst(str(model._meta.verbose_name_plural))
     objects: Sequence[str | None] = keys or [None]
+    names = _names(model, keys) if keys else {}
     LogEntry.objects.bulk_create(
         LogEntry(
             user_id=user.pk,
             content_type=kind,
             object_id=key,
-            object_repr=(key or plural)[:200],
+            object_repr=(names.get(key, key) if key else plural)[:200],
             action_flag=CHANGE,
             change_message=f"{action}: {message}" if message else f"{action}.",
         )
         for key in objects
     )
+
+
+def _names(model: type[Model], keys: Sequence[str]) -> dict[str, str]:
+    """What the objects of these keys are called, as far as they are found: one request for all.
+
+    Two, if some of them were pending and are no longer. What is noted is done already, and has to
+    be noted: where the store is away, they go by their keys.
+    """
+    kind = model._meta.model_name
+    try:
+        if kind == "deadletter":
+            letters = dead_letter_listing.named(keys)
+            return {one.key: _name(model, one, "type", "subscriber", "event_id") for one in letters}
+        waiting = pending.named(keys) if kind == "pendingmessage" else []
+        names = {one.key: _name(model, one, "type", "event_id") for one in waiting}
+        # What was pending may be published by now. Its key began with its event id.
+        gone = {key.partition("/")[0]: key for key in keys if key not in names}
+        types = _published(list(gone)) if gone else {}
+    except OutboxError:
+        return {}
+    return names | {gone[id]: str(model(event_id=id, type=type)) for id, type in types.items()}
+
+
+def _name(model: type[Model], found: object, *fields: str) -> str:
+    return str(model(**{field: getattr(found, field) for field in fields}))
+
+
+def _published(event_ids: list[str]) -> dict[str, str]:
+    """The types of those that the archive has."""
+    archive = connections.collection(dispatched.COLLECTION)
+    with connections.store_errors():
+        found = archive.find({"_id": {"$in": event_ids}}, {"type": 1})
+        return {row["_id"]: row["type"] for row in found}
 
 
 def record_done(

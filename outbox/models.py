@@ -8,6 +8,11 @@ Django's ORM.
 from django.db import models
 
 
+def short(key: str) -> str:
+    """An id by its end, which tells it apart: that of an event begins with the time."""
+    return key if len(key) <= 24 else f"…{key[-12:]}"
+
+
 class Overview(models.Model):
     """The state of the outbox as a whole: one page."""
 
@@ -38,7 +43,7 @@ class Message(models.Model):
         abstract = True
 
     def __str__(self) -> str:
-        return f"{self.type} {self.event_id}"
+        return f"{self.type} {short(self.event_id)}"
 
 
 class PendingMessage(Message):
@@ -89,7 +94,10 @@ class WaitingEvent(models.Model):
         verbose_name = "waiting event"
 
     def __str__(self) -> str:
-        return self.key
+        event = self.type or "event"
+        return (
+            f"{event} for {self.subscriber}, number {self.sequence} of {short(self.aggregate_id)}"
+        )
 
 
 class DeadLetter(models.Model):
@@ -121,4 +129,4 @@ class DeadLetter(models.Model):
         verbose_name = "dead letter"
 
     def __str__(self) -> str:
-        return self.key
+        return f"{self.type or 'unreadable'} for {self.subscriber} {short(self.event_id)}"

@@ -168,7 +168,10 @@ def admin_log(db, django_user_model, monkeypatch):
 
     def rows():
         found = LogEntry.objects.order_by("pk").select_related("user")
-        return [(one.user.username, one.object_repr, one.change_message) for one in found]
+        return [
+            (one.user.username, one.object_id or one.object_repr, one.change_message)
+            for one in found
+        ]
 
     return rows
 

@@ -128,7 +128,7 @@ class WaitingEventAdmin(MessageAdmin):
         """The dead letter that it was."""
         key = event.stored.replays
         address = links.page(self.admin_site, "deadletter", key)
-        return format_html('<a href="{}">dead letter {}</a>', address, key)
+        return format_html('<a href="{}">dead letter {}</a>', address, event)
 
     @display(description="payload")
     def payload_text(self, event: Any) -> SafeString:

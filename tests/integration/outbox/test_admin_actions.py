@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.db import connections as sql
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
@@ -498,3 +500,37 @@ def test_the_log_names_nobody_who_is_not_logged_in(db):
 
     admin_log.record(AnonymousUser(), "Retry now", PendingMessage, ["a"], "")
     assert logged() == []
+
+
+def test_the_log_calls_messages_by_their_names_wherever_they_are_now(somebody, write, relay, mongo):
+    for number in range(3):
+        write(f"note-{number}")
+    keys = [one.key for one in pending.messages(Selection(topic="notes")).messages]
+    ann = User.objects.get(username="ann")
+    mongo.notes.update_one({"_id": "note-0"}, {"$set": {"outbox.pending": []}})  # is nowhere
+    relay()
+    write("note-3")
+    keys += [one.key for one in pending.messages(Selection(topic="notes")).messages]
+    admin_log.record(ann, "Retry now", PendingMessage, keys, "")
+    gone, *others = [one.object_repr for one in LogEntry.objects.order_by("pk")]
+    assert gone == keys[0]
+    assert others == [f"NotePublished …{key.partition('/')[0][-12:]}" for key in keys[1:]]
+    assert f">{others[0]}</a>" in somebody.get(PENDING + "log/").content.decode()
+
+
+def test_names_for_the_log_cost_one_request_for_all_and_none_is_needed(
+    somebody, write, commands, monkeypatch
+):
+    for number in range(5):
+        write(f"note-{number}")
+    keys = [one.key for one in pending.messages(Selection(topic="notes")).messages]
+    commands.clear()
+    admin_log.record(User.objects.get(username="ann"), "Retry now", PendingMessage, keys, "")
+    assert len(commands.events) == 1
+
+    def away(*_):
+        raise StoreUnavailable("secret-host:27017: timed out")
+
+    monkeypatch.setattr(pending, "named", away)
+    admin_log.record(User.objects.get(username="ann"), "Retry now", PendingMessage, keys, "")
+    assert [one.object_repr for one in LogEntry.objects.order_by("pk")][5:] == keys

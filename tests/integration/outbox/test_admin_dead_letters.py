@@ -97,7 +97,8 @@ def test_a_dead_letter_has_a_page_that_tells_all_of_it(somebody):
     key = letter()
     response = somebody.get(page_of(LETTERS, key))
     text, page = text_of(response), response.content.decode()
-    assert "State: dead, 5 attempts failed Error: ValueError: no such title" in text
+    assert f"<h2>NoteTitled for titles …{key[-12:]}</h2>" in page
+    assert "State: dead after 5 failed attempts Error: ValueError: no such title" in text
     assert 'Payload: { "title": "<b>A title</b>" }' in text
     assert "<b>A title" not in page
     assert "First failure: 2" in text
@@ -115,6 +116,7 @@ def test_what_could_not_be_read_has_a_page_too(somebody):
     )
     assert "unreadable titles ValueError It isn't JSON." in text_of(somebody.get(LETTERS))
     response = somebody.get(page_of(LETTERS, "titles:notes:17-0"))
+    assert "<h2>unreadable for titles notes:17-0</h2>" in response.content.decode()
     assert "Payload: {<script>" in text_of(response)
     assert "{<script>" not in response.content.decode()
 
@@ -192,6 +194,12 @@ def test_a_dead_letter_is_replayed_from_its_page(somebody, mongo):
     assert mongo[deferred.COLLECTION].count_documents({}) == 1
     assert logged() == [("ann", key, "Replay: the title is there now")]
     assert "What was done By: ann At: not yet handled" in text_of(done)
+    assert "State: being replayed after 5 failed attempts" in text_of(done)
+    name = f"NoteTitled for titles …{key[-12:]}"
+    assert f">{name}</a>" in somebody.get(LETTERS + "log/").content.decode()
+    assert name in text_of(somebody.get("/admin/"))
+    history = somebody.get(page_of(LETTERS, key).replace("/change/", "/history/"))
+    assert f"Change history: {name}" in text_of(history)
 
 
 def test_what_is_chosen_is_told_with_its_subscriber_and_when_it_failed(somebody):

@@ -68,6 +68,7 @@ def test_what_waits_has_a_page_that_tells_all_of_it(operator):
     text, page = text_of(response), response.content.decode()
     assert "State: 2 failed attempts Last error: ValueError: no title Next try: 2" in text
     assert 'Payload: { "noteText": "hello" }' in text
+    assert "<h2>NotePublished for titles, number 1 of n1</h2>" in page
     assert "command or call c-1 NotePublished, this one" in text
     event_id = row_of(operator, WAITING).event_id
     for term in ("n1", event_id):
@@ -84,7 +85,7 @@ def test_a_dead_letter_that_is_replayed_waits_and_leads_back_to_it(operator):
     text = text_of(operator.get(WAITING))
     assert re.search(r"titles to be replayed due \d+ s ago n1 number 1", text)
     page = operator.get(page_of(WAITING, key)).content.decode()
-    assert f'<a href="{page_of(LETTERS, key)}">dead letter {key}</a>' in page
+    assert f'<a href="{page_of(LETTERS, key)}">dead letter NoteTitled for titles' in page
     assert f'href="{WAITING}?q={key.partition(":")[2]}"' in (
         operator.get(page_of(LETTERS, key)).content.decode()
     )
