@@ -13,7 +13,7 @@ from orders.paging import NEWEST
 from orders.queries import STATUSES
 from orders.repository import OrderRepository
 from outbox.admin.aggregates import AggregateAdmin
-from outbox.admin.display import moment
+from outbox.admin.display import labelled, moment, unbroken
 
 
 @admin.register(Order)
@@ -22,7 +22,11 @@ class OrderAdmin(AggregateAdmin):
     newest = NEWEST
     filters = {"status": STATUSES, "customer_id": None}  # noqa: RUF012
     search_by = ("customer_id",)
-    list_display = ("order_id", "status", "customer", "amount", "placed")
+    list_display = ("order_id", "state", "customer", "amount", "placed")
+
+    @admin.display(description="status")
+    def state(self, order: Any) -> SafeString:
+        return labelled("status", unbroken(order.status))
 
     @admin.display(description="customer")
     def customer(self, order: Any) -> SafeString:
@@ -30,12 +34,13 @@ class OrderAdmin(AggregateAdmin):
         name = "admin:orders_order_changelist"
         address = reverse(name, current_app=self.admin_site.name)
         query = urlencode({"customer_id": order.customer_id})
-        return format_html('<a href="{}?{}">{}</a>', address, query, order.customer_id)
+        link = format_html('<a href="{}?{}">{}</a>', address, query, order.customer_id)
+        return labelled("customer", unbroken(link))
 
     @admin.display(description="total")
-    def amount(self, order: Any) -> str:
-        return f"{order.total:,} {order.currency}"
+    def amount(self, order: Any) -> SafeString:
+        return labelled("total", unbroken(f"{order.total:,} {order.currency}"))
 
     @admin.display(description="placed at")
     def placed(self, order: Any) -> SafeString:
-        return moment(order.placed_at, order.read_at)
+        return labelled("placed", moment(order.placed_at, order.read_at))

@@ -92,6 +92,7 @@ class AggregateAdmin(ModelAdmin):  # type: ignore[type-arg]
     show_facets = ShowFacets.NEVER
     show_full_result_count = False
     change_list_template = "admin/outbox/aggregate_list.html"
+    object_history_template = "admin/outbox/history.html"
 
     class Media:
         css = {"all": ("outbox/admin.css", "outbox/overview.css")}  # noqa: RUF012

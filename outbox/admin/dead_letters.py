@@ -167,7 +167,7 @@ class DeadLetterAdmin(MessageAdmin):
 
     @display(description="traceback")
     def traceback_text(self, letter: Any) -> SafeString | str:
-        return folded("show", letter.traceback) if letter.traceback else ""
+        return folded("traceback", letter.traceback) if letter.traceback else ""
 
     @display(description="first failure")
     def first_failed(self, letter: Any) -> SafeString:

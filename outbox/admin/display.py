@@ -58,6 +58,16 @@ def moment(value: datetime, now: datetime) -> SafeString:
     )
 
 
+def labelled(label: str, value: Any) -> SafeString:
+    """A value in a list, with its name where the screen is too narrow for the list's head."""
+    return format_html('<span class="outbox-label">{}: </span>{}', label, value)
+
+
+def unbroken(value: Any) -> SafeString:
+    """A short value in a list: its line isn't broken."""
+    return format_html('<span class="outbox-unbroken">{}</span>', value)
+
+
 def preformatted(text: str) -> SafeString:
     """A text with its line breaks."""
     return format_html('<pre class="outbox-text">{}</pre>', text)

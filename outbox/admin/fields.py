@@ -45,7 +45,7 @@ class MessageFields:
         address = links.aggregate_page(site, getattr(message, "collection", ""), its_id)
         if address is None:
             return everything
-        return format_html('{} <a href="{}">its own page</a>', everything, address)
+        return format_html('{}; <a href="{}">its own page</a>', everything, address)
 
     def in_words(self, message: Any) -> SafeString:
         """By what somebody knows one, and its id."""

@@ -49,7 +49,7 @@ def everywhere(site: Any, term: str, label: str, lists: Mapping[str, str] = LIST
     found = format_html_join(
         ", ", '<a href="{}">{}</a>', ((search(site, model, term), lists[model]) for model in lists)
     )
-    return format_html('{} <span class="outbox-links">{}: {}</span>', term, label, found)
+    return format_html('{} <span class="outbox-links">({}: {})</span>', term, label, found)
 
 
 def message(site: Any, stored: Any) -> SafeString:

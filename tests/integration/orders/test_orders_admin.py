@@ -100,7 +100,8 @@ def test_orders_are_listed_the_newest_first_with_what_matters(operator):
     for number in range(3):
         place(f"order-{number}")
     assert listed(operator) == ["order-2", "order-1", "order-0"]
-    assert "order-2 placed cust-789 99.98 USD" in text_of(operator.get(ORDERS))
+    text = text_of(operator.get(ORDERS))
+    assert "order-2 status: placed customer: cust-789 total: 99.98 USD placed: 2" in text
 
 
 def test_orders_are_found_by_id_and_by_customer_and_by_nothing_less(operator):

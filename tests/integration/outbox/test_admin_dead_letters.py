@@ -103,7 +103,7 @@ def test_a_dead_letter_has_a_page_that_tells_all_of_it(somebody):
     assert "<b>A title" not in page
     assert "First failure: 2" in text
     assert "command or call command-1 NoteTitled, this one" in text
-    assert re.search(r"<details[^>]*><summary>show</summary><pre[^>]*>Traceback", page)
+    assert re.search(r"<details[^>]*><summary>traceback</summary><pre[^>]*>Traceback", page)
     event_id = key.partition(":")[2]
     for term in ("n1", event_id, "talk-1"):
         assert f'href="{DISPATCHED}?q={term}"' in page
