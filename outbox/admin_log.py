@@ -92,6 +92,6 @@ def record_done(
     that were selected, which are named by `which` then. `way` says how it was asked for.
     """
     if count:
-        said = [f"{count} of {which}"] if which else []
+        said = [f"{count:,} of {which}"] if which else []
         message = ". ".join([*said, *([reason] if reason else []), way])
         record(user, action, model, () if which else ids, f"{message}.")

@@ -22,7 +22,6 @@ from django.utils.safestring import SafeString
 
 from outbox import admin_log, operations
 from outbox.admin.change_list import Listing
-from outbox.admin.display import described
 from outbox.admin.operation import Operation, already, broken_off
 from outbox.errors import AlreadyDone, BrokerUnavailable, OutboxError, PublishError
 from outbox.operations import Done
@@ -77,7 +76,7 @@ def ask_or_do(
         "operation": operation,
         "form": form,
         "back": back,
-        "most": operations.MOST,
+        "most": f"{operations.MOST:,}",
         # To be sent again. With all that match, Django wants at least one to be chosen.
         "posted": [
             (name, value)
@@ -99,13 +98,22 @@ def _about(admin: Any, listing: Listing) -> dict[str, Any]:
         total, is_all = operations.count(admin.kind, listing.wanted)
     return {
         "total": total,
+        "number": _number(total, is_all, is_named=listing.keys is not None),
         "is_all": is_all,
         "noun": model_ngettext(admin.opts, total),
-        "selected": described(listing.selection) if listing.selection else "",
+        "selected": admin.described(listing.selection) if listing.selection else "",
         "keys": listing.keys,
         "preview": preview,
+        "in_archive": preview and f"{preview.total:,}{' or more' if preview.left else ''}",
         "rows": _rows(admin, listing, preview),
     }
+
+
+def _number(total: int, is_all: bool, *, is_named: bool) -> str:
+    """How many, in words: `5`, `4,091 or more`, `the first 5,000`."""
+    if is_all or is_named:
+        return f"{total:,}"
+    return f"{total:,} or more" if total < operations.MOST else f"the first {total:,}"
 
 
 def _rows(admin: Any, listing: Listing, preview: Any) -> list[str | SafeString]:
@@ -160,7 +168,7 @@ def _log_done(
     reason: str,
 ) -> None:
     if listing.keys is None:
-        _log(admin, request, listing, operation, None, f"{done.count}. {reason}")
+        _log(admin, request, listing, operation, None, f"{done.count:,}. {reason}")
     else:
         acted = set(done.ids)
         keys = tuple(key for key in listing.keys if key in acted)
@@ -177,7 +185,7 @@ def _log(
 ) -> None:
     """One entry for each key; or one for all that matched, with what they matched."""
     if keys is None and listing.selection:
-        text = f"{described(listing.selection)}: {text}"
+        text = f"{admin.described(listing.selection)}: {text}"
     admin_log.record(request.user, operation.title, admin.model, keys or (), text.strip())
 
 

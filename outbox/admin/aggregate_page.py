@@ -10,7 +10,15 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from outbox.admin import document_fields, links
-from outbox.admin.display import distance, duration, json_value, moment, next_try
+from outbox.admin.display import (
+    distance,
+    duration,
+    failing,
+    json_value,
+    letter_state,
+    moment,
+    next_try,
+)
 from outbox.conf import conf
 from outbox.document.showing import Parts
 from outbox.story import Event, Other, Step, Story
@@ -87,6 +95,7 @@ class _Page:
                 {
                     **letter,
                     "title": self._link("deadletter", letter["key"], letter["subscriber"]),
+                    "fate": letter_state(letter["state"], letter.get("attempts", 0)),
                     "error": letter["error"] if self._sees("deadletter") else "",
                 }
                 for letter in event.letters
@@ -112,10 +121,10 @@ class _Page:
         """The list that a message is in, its key there, and how it stands, in words."""
         if event.due_at:
             key = f"{event.event_id}/{self._collection}/{self._id}"
-            due = distance(event.due_at, self._now)
-            several = "s" if event.attempts > 1 else ""
-            failed = f", {event.attempts} failed attempt{several}" if event.attempts else ""
-            return "pendingmessage", key, f"pending, due {due}{failed}"
+            due = f"due {distance(event.due_at, self._now)}"
+            if event.attempts:
+                due = failing(event.due_at, event.attempts, self._now)
+            return "pendingmessage", key, f"pending, {due}"
         if event.dispatched_at:
             after = _later(event.occurred_at or event.dispatched_at, event.dispatched_at)
             return "dispatchedmessage", event.event_id, f"dispatched {after}"

@@ -100,7 +100,7 @@ class AggregateAdmin(ModelAdmin):  # type: ignore[type-arg]
     @property
     def left_out(self) -> str:
         """What the list says when it ends before the documents do."""
-        return f"There are more: this list looks only at the newest {REACH}. Search for an id."
+        return f"There are more: this list looks only at the newest {REACH:,}. Search for an id."
 
     def present(self, found: Sequence[Mapping[str, Any]]) -> list[Any]:
         """The documents as objects of the model, which know when they were read (`read_at`)."""

@@ -16,6 +16,7 @@ from django.utils.text import capfirst
 from outbox import message_store
 from outbox.admin.actions import ask_or_do
 from outbox.admin.change_list import Listing, MessageChangeList
+from outbox.admin.display import described
 from outbox.admin.fields import MessageFields
 from outbox.admin.log import entries, log_page
 from outbox.admin.operation import Operation
@@ -78,6 +79,10 @@ class MessageAdmin(MessageFields, ModelAdmin):  # type: ignore[type-arg]
     def preview(self, what: Any) -> Any:
         """What there is to show before an operation on a selection, or on these keys."""
         return None
+
+    def described(self, selection: Selection) -> str:
+        """What a selection is of, in words."""
+        return described(selection)
 
     def logged_as(self, message: Any) -> list[tuple[type[Any], str]]:
         """The models and keys under which the admin's log knows a message."""

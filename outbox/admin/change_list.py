@@ -111,9 +111,9 @@ class MessageChangeList(ChangeList):
         return bool(self.query or self.has_active_filters)
 
     @property
-    def most(self) -> int:
+    def most(self) -> str:
         """How many of all that match an action takes on at a time."""
-        return operations.MOST
+        return f"{operations.MOST:,}"
 
     def _link(self, number: int) -> str:
         return self.get_query_string({PAGE_VAR: number})

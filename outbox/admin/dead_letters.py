@@ -1,6 +1,7 @@
 """The admin's pages of dead letters."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.admin import action, display
@@ -12,7 +13,7 @@ from django.utils.text import Truncator
 from outbox import conversations, dead_letter_listing, dead_letters, operations
 from outbox.admin import links
 from outbox.admin.base import MessageAdmin
-from outbox.admin.display import folded, json_text, moment, preformatted
+from outbox.admin.display import described, folded, json_text, letter_state, moment, preformatted
 from outbox.admin.fields import PAYLOAD
 from outbox.admin.filters import (
     AgeFilter,
@@ -34,8 +35,14 @@ REPLAY = Operation(
         "a new event. An event that it has handled meanwhile has no effect again. Do this when "
         "what was wrong has been mended."
     ),
-    done="being replayed: see “being replayed” and “replayed” for what comes of it",
-    missed="couldn't be replayed: dealt with already, or not to be read as an event",
+    done=(
+        "is being replayed: see “being replayed” and “replayed” for what comes of it",
+        "are being replayed: see “being replayed” and “replayed” for what comes of them",
+    ),
+    missed=(
+        "couldn't be replayed: it was dealt with already, or isn't to be read as an event",
+        "couldn't be replayed: they were dealt with already, or aren't to be read as events",
+    ),
     run=operations.replay_dead_letters,
 )
 DISCARD = Operation(
@@ -45,8 +52,8 @@ DISCARD = Operation(
         "The subscriber will never handle a discarded event. The dead letter is kept for a while, "
         "with your name and reason. This can't be undone."
     ),
-    done="discarded",
-    missed="had been dealt with meanwhile",
+    done=("was discarded", "were discarded"),
+    missed=("had been dealt with meanwhile", "had been dealt with meanwhile"),
     run=operations.discard_dead_letters,
     needs_reason=True,
 )
@@ -74,7 +81,7 @@ class DeadLetterAdmin(MessageAdmin):
     kind = "dead_letters"
     nothing = "There are no dead letters: no subscriber has given up on an event."
     left_out = (
-        f"There are more: this list looks only at the newest {REACH}. Search for an aggregate id "
+        f"There are more: this list looks only at the newest {REACH:,}. Search for an aggregate id "
         "or an event id, or choose a subscriber, to find older ones."
     )
 
@@ -89,6 +96,12 @@ class DeadLetterAdmin(MessageAdmin):
 
     def complete(self, message: Any) -> None:
         message.chain = conversations.chain(message.stored)
+
+    def described(self, selection: Selection) -> str:
+        """What a selection is of, in words; without a state, it is of the dead ones."""
+        if selection == Selection():
+            return "all that are dead"
+        return described(replace(selection, state=selection.state or DEAD))
 
     def can_be(self, operation: Operation, message: Any) -> bool:
         return message.state in (DEAD, REPLAYING)
@@ -136,10 +149,10 @@ class DeadLetterAdmin(MessageAdmin):
     @display(description="state")
     def fate(self, letter: Any) -> SafeString | str:
         """What has become of it, and after how many attempts."""
-        tried = f"{letter.attempts} attempt{'s' if letter.attempts > 1 else ''}"
+        words = letter_state(letter.state, letter.attempts)
         if letter.state != DEAD:
-            return f"{letter.state}, after {tried} failed"
-        return format_html('<span class="outbox-failed">dead, {} failed</span>', tried)
+            return words
+        return format_html('<span class="outbox-failed">{}</span>', words)
 
     def in_words(self, letter: Any) -> SafeString:
         place = f"number {letter.sequence} of {letter.aggregate_id} in" if letter.type else "in"

@@ -23,8 +23,8 @@ REPLAY = Operation(
         "number. A subscriber that has handled it takes it for a repeat and does nothing; one that "
         "never got it handles it now."
     ),
-    done="published again",
-    missed="no longer kept",
+    done=("was published again", "were published again"),
+    missed=("is no longer kept", "are no longer kept"),
     run=operations.replay,
     rest=(
         "There are more than are replayed at once: narrow the list by filters, or use "
@@ -44,7 +44,7 @@ class DispatchedMessageAdmin(MessageAdmin):
     kind = "dispatched"
     nothing = "Nothing was published in the time for which dispatched messages are kept."
     left_out = (
-        f"There are more: this list looks only at the newest {REACH}. Search for an aggregate id "
+        f"There are more: this list looks only at the newest {REACH:,}. Search for an aggregate id "
         "or an event id to find older ones."
     )
 

@@ -8,10 +8,24 @@ from typing import Any
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from outbox.conf import conf
+from outbox.dead_letters import DEAD, DISCARDED, REPLAYED, REPLAYING
 from outbox.envelope import timestamp
 from outbox.message_store import Selection
 
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+#: What the pages call the states of messages, waiting events and dead letters.
+STATES = {
+    "stuck": "stuck",
+    "failed": "failed at least once",
+    "tried": "tried in vain",
+    "untried": "not tried yet",
+    DEAD: "dead",
+    REPLAYING: "being replayed",
+    REPLAYED: "replayed",
+    DISCARDED: "discarded",
+}
 
 #: What JSON text is made of, but for the white space.
 PARTS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
@@ -40,6 +54,23 @@ def next_try(due_at: datetime, now: datetime) -> str:
     """When something is tried again: `next try in 2 min`, `due 5 s ago`."""
     how_far = distance(due_at, now)
     return f"next try {how_far}" if due_at > now else f"due {how_far}"
+
+
+def failed_attempts(number: int) -> str:
+    """How often it was tried in vain, in the words that waiting events have for it too."""
+    return f"{number} failed attempt{'s' if number > 1 else ''}"
+
+
+def failing(due_at: datetime, attempts: int, now: datetime) -> str:
+    """How a pending message stands that has failed: `retry in 2 min, 10 failed attempts: stuck`."""
+    again = "due again" if due_at <= now else f"retry {distance(due_at, now)}"
+    stuck = ": stuck" if attempts >= conf.STUCK_AFTER else ""
+    return f"{again}, {failed_attempts(attempts)}{stuck}"
+
+
+def letter_state(state: str, attempts: int) -> str:
+    """What has become of a dead letter, and after how many attempts."""
+    return f"{STATES.get(state, state)} after {failed_attempts(attempts)}"
 
 
 def when(value: datetime) -> str:
@@ -90,7 +121,7 @@ def described(selection: Selection) -> str:
         for label, value in (
             ("topic", selection.topic),
             ("type", selection.type),
-            ("state", selection.state),
+            ("state", selection.state and STATES.get(selection.state, selection.state)),
             ("subscriber", selection.subscriber),
             ("error", selection.error_type),
             ("aggregate", selection.aggregate_id),

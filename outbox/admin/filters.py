@@ -15,6 +15,8 @@ from django.http import HttpRequest
 
 from outbox import dead_letters, discovery, message_store
 from outbox.admin.change_list import Listing
+from outbox.admin.display import STATES
+from outbox.messages import IntegrationEvent
 
 Lookups = list[tuple[str, str]]
 
@@ -113,37 +115,35 @@ class ChoiceFilter(SimpleListFilter):
         return listing.narrowed(**{str(self.parameter_name): value})
 
 
+def named(*states: str) -> dict[str, str]:
+    """States, and what the pages call them."""
+    return {state: STATES[state] for state in states}
+
+
 class PendingStateFilter(ChoiceFilter):
     """By how a pending message has fared."""
 
     title = parameter_name = "state"
-    choices_ = {  # noqa: RUF012
-        "stuck": "stuck",
-        "failed": "failed at least once",
-        "untried": "not tried yet",
-    }
+    choices_ = named("stuck", "failed", "untried")
 
 
 class WaitingStateFilter(ChoiceFilter):
     """By whether the subscriber has tried it."""
 
     title = parameter_name = "state"
-    choices_ = {  # noqa: RUF012
-        "tried": "tried in vain",
-        "untried": "not tried yet",
-    }
+    choices_ = named("tried", "untried")
 
 
 class DeadLetterStateFilter(ChoiceFilter):
     """By what has become of a dead letter; without a choice, those that are to be acted on."""
 
     title = parameter_name = "state"
-    choices_ = {  # noqa: RUF012
-        dead_letters.DEAD: "dead",
-        dead_letters.REPLAYING: "being replayed",
-        dead_letters.REPLAYED: "replayed",
-        dead_letters.DISCARDED: "discarded",
-    }
+    choices_ = named(
+        dead_letters.DEAD,
+        dead_letters.REPLAYING,
+        dead_letters.REPLAYED,
+        dead_letters.DISCARDED,
+    )
 
     def choices(self, changelist: Any) -> Any:
         chosen = self.value() or dead_letters.DEAD

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from outbox.admin.display import STATES
 from outbox.message_store import PendingMessage
 
 LISTS = {
@@ -91,7 +92,7 @@ def letters(site: Any, found: Iterable[Any]) -> SafeString | str:
             '<a href="{}">{}</a> <span class="outbox-links">{}</span>',
             page(site, "deadletter", one.key),
             one.subscriber,
-            one.state,
+            STATES.get(one.state, one.state),
         )
         for one in found
     ]

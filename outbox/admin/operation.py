@@ -20,24 +20,27 @@ EXPLAINED = 5
 class Operation:
     """What can be done to messages: its words, and the function of `operations` that does it.
 
-    `done` goes after how many; `missed` after how many there was nothing to do for, whether it is
-    one or more; `rest` says what to do about those that were too many.
+    `done` goes after how many, and `missed` after how many there was nothing to do for: the words
+    after one, and after more. `rest` says what to do about those that were too many.
     """
 
     name: str
     title: str
     explanation: str
-    done: str
-    missed: str
+    done: tuple[str, str]
+    missed: tuple[str, str]
     run: Callable[..., Done]
     needs_reason: bool = False
     rest: str = "There are more: do it again for the next ones."
 
     def told(self, done: Done, opts: Any) -> str:
         """What has been done to objects of a model with these `opts`, and what hasn't."""
-        parts = [f"{done.count:,} {model_ngettext(opts, done.count)} {self.done}."]
+        what = (
+            f"{done.count:,} {model_ngettext(opts, done.count)} {ngettext(*self.done, done.count)}."
+        )
+        parts = [what if done.count else "Nothing was done."]
         if done.missed:
-            parts.append(f"{done.missed:,} {self.missed}.")
+            parts.append(f"{done.missed:,} {ngettext(*self.missed, done.missed)}.")
         parts += [f"{key}: {why}" for key, why in islice(done.why.items(), EXPLAINED)]
         if done.left:
             parts.append(self.rest)

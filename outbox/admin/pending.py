@@ -29,8 +29,8 @@ RETRY = Operation(
         "The relay tries again at once: what is chosen here, and what waits with it in the same "
         "aggregates. It counts as never tried. Do this when what was wrong has been mended."
     ),
-    done="will be tried again at once",
-    missed="no longer pending",
+    done=("will be tried again at once", "will be tried again at once"),
+    missed=("is no longer pending", "are no longer pending"),
     run=operations.retry,
 )
 DISCARD = Operation(
@@ -41,8 +41,14 @@ DISCARD = Operation(
         "that no subscriber waits for it. What it says is kept for as long as dispatched messages "
         "are, with your name and reason. This can't be undone."
     ),
-    done="discarded: a tombstone is published in the place of each",
-    missed="no longer pending",
+    done=(
+        "was discarded: a tombstone is published in its place",
+        "were discarded: a tombstone is published in the place of each",
+    ),
+    missed=(
+        "is no longer pending, or was discarded before",
+        "are no longer pending, or were discarded before",
+    ),
     run=operations.discard,
     needs_reason=True,
 )
@@ -67,7 +73,7 @@ class PendingMessageAdmin(MessageAdmin):
     kind = "pending"
     nothing = "Nothing is pending: whatever was recorded has been published."
     left_out = (
-        f"There are more: this list looks only at the {REACH} aggregates of a collection that "
+        f"There are more: this list looks only at the {REACH:,} aggregates of a collection that "
         "have been due the longest. Search for an aggregate id to find the messages of any."
     )
 

@@ -40,8 +40,8 @@ class WaitingEventAdmin(MessageAdmin):
     operations = ()
     nothing = "No event waits for a subscriber: whatever came has been handled or given up."
     left_out = (
-        f"There are more: this list looks only at the {REACH} that have waited the longest. Search "
-        "for an aggregate id or an event id, or choose a subscriber, to find others."
+        f"There are more: this list looks only at the {REACH:,} that have waited the longest. "
+        "Search for an aggregate id or an event id, or choose a subscriber, to find others."
     )
 
     def find(self, selection: Selection, *, skip: int, limit: int) -> Page[WaitingEvent]:

@@ -208,7 +208,7 @@ def test_a_refused_message_shows_why_and_leads_to_its_page(operator, publisher, 
     response = shown(operator, "order-1")
     text = story_of(response)
     assert "2 pending 1 stuck" in text
-    assert re.search(r"pending, due in [^,]+, 1 failed attempt orders is refused", text)
+    assert re.search(r"pending, retry in [^,]+, 1 failed attempt: stuck orders is refused", text)
     assert "/admin/outbox/pendingmessage/" in response.content.decode()
 
 
@@ -286,7 +286,9 @@ def test_dead_letters_stand_with_their_event_and_lead_to_their_pages(operator, r
     response = shown(operator, "order-1")
     text = story_of(response)
     assert "1 dead letter" in text
-    assert "dead letter of letters , dead ValueError: no such street" in text
+    assert (
+        "dead letter of letters : dead after 3 failed attempts ValueError: no such street" in text
+    )
     letter = quote(f"letters:{event['_id']}")
     assert f"/admin/outbox/deadletter/{letter}/change/" in response.content.decode()
 

@@ -113,14 +113,15 @@ def test_all_that_match_are_retried_with_one_entry_for_all(somebody, failed, wri
     write("note-3")
     asked = ask(somebody, PENDING + "?state=failed&topic=notes", "retry", keys[:1], across=True)
     assert "Retry now: 2 pending messages" in text_of(asked)
-    assert "What matches at the moment when you say yes: topic notes, state failed." in text_of(
-        asked
+    assert (
+        "What matches at the moment when you say yes: topic notes, state failed at least once."
+        in text_of(asked)
     )
     done = confirm(somebody, asked)
     assert told(done) == ["2 pending messages will be tried again at once."]
     assert attempts() == {"note-1": 0, "note-2": 0, "note-3": 0}
-    assert logged() == [("ann", None, "Retry now: topic notes, state failed: 2.")]
-    assert "Retry now: topic notes, state failed: 2. all that matched" in text_of(
+    assert logged() == [("ann", None, "Retry now: topic notes, state failed at least once: 2.")]
+    assert "Retry now: topic notes, state failed at least once: 2. all that matched" in text_of(
         somebody.get(PENDING + "log/")
     )
 
@@ -152,7 +153,7 @@ def test_all_that_match_are_no_more_than_are_taken_on_at_a_time(somebody, failed
 def test_a_list_that_ends_before_the_messages_offers_all_without_a_number(somebody, write):
     for number in range(30):
         write(f"note-{number}")
-    assert "Select all that match (at most 5000 at a time)" in text_of(somebody.get(PENDING))
+    assert "Select all that match (at most 5,000 at a time)" in text_of(somebody.get(PENDING))
     assert "Select all that match" not in text_of(somebody.get(PENDING, {"topic": "notes"}))
 
 
@@ -200,9 +201,7 @@ def test_a_message_is_discarded_with_a_reason_and_the_archive_tells_of_it(
     assert "Give a reason: somebody will want to know." in text_of(refused)
     assert discarded.message(key.partition("/")[0]) is None
     done = confirm(somebody, refused, "nobody can read <it>")
-    assert told(done) == [
-        "1 pending message discarded: a tombstone is published in the place of each."
-    ]
+    assert told(done) == ["1 pending message was discarded: a tombstone is published in its place."]
     assert logged() == [("ann", key, "Discard: nobody can read <it>")]
     relay()
     event_id = key.partition("/")[0]
@@ -219,9 +218,11 @@ def test_all_that_match_are_discarded(somebody, failed):
     keys = failed("note-1", "note-2")
     asked = ask(somebody, PENDING + "?state=failed", "discard", keys[:1], across=True)
     done = confirm(somebody, asked, "gone")
-    assert told(done)[0].startswith("2 pending messages discarded")
+    assert told(done)[0].startswith(
+        "2 pending messages were discarded: a tombstone is published in the"
+    )
     assert {discarded.message(key.partition("/")[0]).reason for key in keys} == {"gone"}
-    assert logged() == [("ann", None, "Discard: state failed: 2. gone")]
+    assert logged() == [("ann", None, "Discard: state failed at least once: 2. gone")]
 
 
 def test_what_was_dispatched_meanwhile_is_said_and_not_logged(somebody, write, relay):
@@ -230,10 +231,7 @@ def test_what_was_dispatched_meanwhile_is_said_and_not_logged(somebody, write, r
     asked = ask(somebody, PENDING, "discard", [key])
     relay()
     done = confirm(somebody, asked, "too late")
-    assert told(done) == [
-        "0 pending messages discarded: a tombstone is published in the place of each. "
-        "1 no longer pending."
-    ]
+    assert told(done) == ["Nothing was done. 1 is no longer pending, or was discarded before."]
     assert logged() == []
     assert dispatched.message(key.partition("/")[0]).payload != "null"
 
@@ -253,7 +251,7 @@ def test_a_replay_says_how_many_and_which_before_it_publishes(somebody, write, r
     assert "note-5" not in text
     assert not published.streams
     done = confirm(somebody, asked, "a new subscriber")
-    assert told(done) == ["8 dispatched messages published again."]
+    assert told(done) == ["8 dispatched messages were published again."]
     assert {name: len(texts) for name, texts in published.streams.items()} == {"notes": 8}
     assert logged() == [("ann", None, "Replay: topic notes: 8. a new subscriber")]
 
@@ -265,7 +263,7 @@ def test_the_selected_are_replayed(somebody, write, relay, published):
     rows = somebody.get(DISPATCHED, {"topic": "notes"}).context["cl"].result_list
     chosen = [one.pk for one in rows[:2]]
     done = confirm(somebody, ask(somebody, DISPATCHED, "replay", chosen))
-    assert told(done) == ["2 dispatched messages published again."]
+    assert told(done) == ["2 dispatched messages were published again."]
     assert len(published.streams["notes"]) == 2
     assert logged() == [("ann", key, "Replay.") for key in chosen]
 

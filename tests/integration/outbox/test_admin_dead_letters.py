@@ -177,7 +177,7 @@ def test_malformed_parameters_get_a_sensible_page(somebody, query):
     letter()
     response = somebody.get(f"{LETTERS}?{query}")
     assert response.status_code == 200
-    assert re.search("NoteTitled|No message matches|nothing on page", text_of(response))
+    assert re.search("NoteTitled|No dead letter matches|nothing on page", text_of(response))
 
 
 # -- What people do --
@@ -189,7 +189,7 @@ def test_a_dead_letter_is_replayed_from_its_page(somebody, mongo):
     assert states(mongo) == {key: "dead"}
     done = confirm(somebody, asked, "the title is there now")
     assert done.redirect_chain == [(page_of(LETTERS, key), 302)]
-    assert told(done)[0].startswith("1 dead letter being replayed")
+    assert told(done)[0].startswith("1 dead letter is being replayed: see")
     assert states(mongo) == {key: "replaying"}
     assert mongo[deferred.COLLECTION].count_documents({}) == 1
     assert logged() == [("ann", key, "Replay: the title is there now")]
@@ -221,12 +221,21 @@ def test_all_that_match_are_discarded_with_a_reason(somebody, mongo):
     assert "Discard: 2 dead letters" in text_of(asked)
     assert "Give a reason" in text_of(confirm(somebody, asked))
     done = confirm(somebody, asked, "see ticket 7")
-    assert told(done) == ["2 dead letters discarded."]
+    assert told(done) == ["2 dead letters were discarded."]
     assert states(mongo) == {keys[0]: "discarded", keys[1]: "discarded", other: "dead"}
-    assert logged() == [("ann", None, "Discard: subscriber titles: 2. see ticket 7")]
+    assert logged() == [("ann", None, "Discard: state dead, subscriber titles: 2. see ticket 7")]
     text = text_of(somebody.get(page_of(LETTERS, keys[0])))
     assert "What was done By: ann At: 2" in text
     assert "Reason: see ticket 7" in text
+
+
+def test_all_of_the_list_are_the_dead_ones_and_numbers_are_as_elsewhere(somebody, mongo):
+    fill(mongo, 1233)
+    key = letter(5000)
+    dead_letter_actions.discard([key], reason="no use", by="somebody")
+    text = text_of(ask(somebody, LETTERS, "replay", ["x"], across=True))
+    assert "Replay: 1,234 dead letters" in text
+    assert "What matches at the moment when you say yes: all that are dead." in text
 
 
 def test_what_can_not_be_replayed_is_said_with_why(somebody, mongo):
@@ -234,7 +243,7 @@ def test_what_can_not_be_replayed_is_said_with_why(somebody, mongo):
     dead_letters.store_unreadable("titles", "notes", "notes", "17-0", "{", failure())
     asked = ask(somebody, LETTERS, "replay", [good, "titles:notes:17-0", "titles:gone"])
     [message] = told(confirm(somebody, asked))
-    assert message.startswith("1 dead letter being replayed")
+    assert message.startswith("1 dead letter is being replayed: see")
     assert "2 couldn't be replayed" in message
     assert "titles:notes:17-0: " in message
     assert [key for _, key, _ in logged()] == [good]

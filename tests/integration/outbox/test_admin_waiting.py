@@ -121,7 +121,7 @@ def test_malformed_parameters_get_a_sensible_page(operator, query):
     put()
     response = operator.get(f"{WAITING}?{query}")
     assert response.status_code == 200
-    assert re.search("NotePublished|No message matches|nothing on page", text_of(response))
+    assert re.search("NotePublished|No waiting event matches|nothing on page", text_of(response))
 
 
 # -- Who may --
