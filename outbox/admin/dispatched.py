@@ -8,8 +8,8 @@ from django.utils.safestring import SafeString
 
 from outbox import conversations, dead_letters, discarded, dispatched, operations
 from outbox.admin.base import MessageAdmin
-from outbox.admin.display import json_text, moment, preformatted
-from outbox.admin.fields import IDENTITY, METADATA, PAYLOAD
+from outbox.admin.display import moment
+from outbox.admin.fields import DISCARDED, IDENTITY, METADATA, PAYLOAD
 from outbox.admin.filters import AgeFilter, TopicFilter, TypeFilter
 from outbox.admin.operation import Operation
 from outbox.message_store import REACH, DispatchedMessage, Page, Selection
@@ -71,12 +71,11 @@ class DispatchedMessageAdmin(MessageAdmin):
         return operations.preview_replay(what)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        gone = "discarded_at", "discarded_by", "reason", "discarded_payload"
         is_tombstone = obj is not None and obj.metadata.get("discarded")
         return (
             (None, {"fields": IDENTITY}),
             ("Delivery", {"fields": ("occurred", "dispatched", "letters")}),
-            *([("Discarded before it was published", {"fields": gone})] if is_tombstone else []),
+            *([DISCARDED] if is_tombstone else []),
             PAYLOAD,
             ("Conversation", {"fields": ("correlation_id", "chain")}),
             METADATA,
@@ -92,21 +91,3 @@ class DispatchedMessageAdmin(MessageAdmin):
     @display(description="dispatched at")
     def dispatched(self, message: Any) -> SafeString:
         return moment(message.dispatched_at, message.read_at)
-
-    @display(description="discarded at")
-    def discarded_at(self, message: Any) -> SafeString | str:
-        found = message.discarded
-        return moment(found.discarded_at, message.read_at) if found else "not known any more"
-
-    @display(description="by")
-    def discarded_by(self, message: Any) -> str:
-        return message.discarded.discarded_by if message.discarded else ""
-
-    @display(description="reason")
-    def reason(self, message: Any) -> str:
-        return message.discarded.reason if message.discarded else ""
-
-    @display(description="its payload was")
-    def discarded_payload(self, message: Any) -> SafeString | str:
-        found = message.discarded
-        return preformatted(json_text(found.payload)) if found else ""

@@ -14,6 +14,11 @@ Fieldset = tuple[str | None, Any]
 #: What both kinds of messages have, first on their pages and last.
 IDENTITY = (("type", "version"), "event_id", "aggregate", ("topic", "sequence", "collection"))
 PAYLOAD: Fieldset = ("Payload", {"fields": ("payload_text",)})
+#: Of a tombstone: what it stands for.
+DISCARDED: Fieldset = (
+    "Discarded before it was published",
+    {"fields": ("discarded_at", "discarded_by", "reason", "discarded_payload")},
+)
 METADATA: Fieldset = ("Metadata", {"fields": ("metadata_text",), "classes": ("collapse",)})
 
 
@@ -82,6 +87,24 @@ class MessageFields:
     def letters(self, message: Any) -> SafeString | str:
         """The subscribers that couldn't handle it."""
         return links.letters(self.admin_site, message.letters)
+
+    @display(description="discarded at")
+    def discarded_at(self, message: Any) -> SafeString | str:
+        found = message.discarded
+        return moment(found.discarded_at, message.read_at) if found else "not known any more"
+
+    @display(description="by")
+    def discarded_by(self, message: Any) -> str:
+        return message.discarded.discarded_by if message.discarded else ""
+
+    @display(description="reason")
+    def reason(self, message: Any) -> str:
+        return message.discarded.reason if message.discarded else ""
+
+    @display(description="its payload was")
+    def discarded_payload(self, message: Any) -> SafeString | str:
+        found = message.discarded
+        return preformatted(json_text(found.payload)) if found else ""
 
     @display(description="as published")
     def metadata_text(self, message: Any) -> SafeString:

@@ -11,14 +11,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from outbox import conversations, dispatched, operations, pending
-from outbox.admin import links
+from outbox import conversations, discarded, dispatched, operations, pending
+from outbox.admin import links, tombstones
 from outbox.admin.base import MessageAdmin
-from outbox.admin.display import distance, moment, preformatted
-from outbox.admin.fields import IDENTITY, METADATA, PAYLOAD
+from outbox.admin.display import failing, moment, preformatted
+from outbox.admin.fields import DISCARDED, IDENTITY, METADATA, PAYLOAD
 from outbox.admin.filters import AgeFilter, PendingStateFilter, TopicFilter, TypeFilter
 from outbox.admin.operation import Operation
-from outbox.conf import conf
 from outbox.message_store import REACH, Page, PendingMessage, Selection
 from outbox.models import DispatchedMessage
 
@@ -61,13 +60,6 @@ class PendingMessageAdmin(MessageAdmin):
     list_display = ("type", "state", "aggregate_link", "occurred")
     list_display_links = ("type",)
     list_filter = (PendingStateFilter, AgeFilter, TopicFilter, TypeFilter)
-    fieldsets = (
-        (None, {"fields": IDENTITY}),
-        ("Attempts", {"fields": ("fate", "due", "last_error_text", "occurred")}),
-        PAYLOAD,
-        ("Conversation", {"fields": ("correlation_id", "chain")}),
-        METADATA,
-    )
     actions = ("retry", "discard")
     operations = (RETRY, DISCARD)
     kind = "pending"
@@ -90,6 +82,37 @@ class PendingMessageAdmin(MessageAdmin):
 
     def complete(self, message: Any) -> None:
         message.chain = conversations.chain(message.stored)
+        is_tombstone = message.tombstone is not None
+        message.discarded = discarded.message(message.event_id) if is_tombstone else None
+
+    def present(self, messages: list[Any]) -> list[Any]:
+        """The messages as objects, which know whether they are tombstones (`tombstone`).
+
+        Of those that have their metadata, that says so; of what a list has, it is asked for.
+        """
+        objects = super().present(messages)
+        found = tombstones.among(one for one in messages if not one.metadata)
+        for one in objects:
+            one.tombstone = found.get(one.event_id, {} if one.metadata.get("discarded") else None)
+        return objects
+
+    def can_be(self, operation: Operation, message: Any) -> bool:
+        return operation is not DISCARD or message.tombstone is None
+
+    def in_words(self, message: Any) -> SafeString:
+        words = super().in_words(message)
+        return words if message.tombstone is None else format_html("{} discarded already", words)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        is_tombstone = obj is not None and obj.tombstone is not None
+        return (
+            (None, {"fields": IDENTITY}),
+            ("Attempts", {"fields": ("fate", "due", "last_error_text", "occurred")}),
+            *([DISCARDED] if is_tombstone else []),
+            PAYLOAD,
+            ("Conversation", {"fields": ("correlation_id", "chain")}),
+            METADATA,
+        )
 
     def logged_as(self, message: Any) -> list[tuple[type[Any], str]]:
         return [*super().logged_as(message), (DispatchedMessage, message.event_id)]
@@ -126,22 +149,30 @@ class PendingMessageAdmin(MessageAdmin):
 
     @display(description="state")
     def state(self, message: Any) -> SafeString:
-        """What `fate` says, and what went wrong."""
-        error = Truncator(message.last_error).chars(120) if message.attempts else ""
-        return format_html('{} <span class="outbox-error">{}</span>', self.fate(message), error)
+        """What `fate` says, who has discarded it and why, and what went wrong."""
+        gone = message.tombstone
+        by = f"by {gone['discarded_by']}: {gone['reason']}" if gone else ""
+        error = message.last_error if message.attempts else ""
+        return format_html(
+            '{} <span class="outbox-error">{}</span> <span class="outbox-error">{}</span>',
+            self.fate(message),
+            Truncator(by).chars(120),
+            Truncator(error).chars(120),
+        )
 
     @display(description="state")
     def fate(self, message: Any) -> SafeString | str:
-        """Due or waiting; after a failure, how often it was tried, and when it will be again."""
-        due = message.due_at <= message.read_at
-        if not message.attempts:
-            return "due" if due else "waiting"
-        return format_html(
-            '<span class="outbox-failed">{}, {} failed{}</span>',
-            "due again" if due else f"retry {distance(message.due_at, message.read_at)}",
-            f"{message.attempts} attempt{'s' if message.attempts > 1 else ''}",
-            ": stuck" if message.attempts >= conf.STUCK_AFTER else "",
-        )
+        """Due or waiting; after a failure, how often it was tried, and when it will be again.
+
+        Of a tombstone, that it is one.
+        """
+        is_tombstone = message.tombstone is not None
+        if message.attempts:
+            words = failing(message.due_at, message.attempts, message.read_at)
+            words = f"discarded, its tombstone: {words}" if is_tombstone else words
+            return format_html('<span class="outbox-failed">{}</span>', words)
+        words = "due" if message.due_at <= message.read_at else "waiting"
+        return f"discarded, its tombstone is {words}" if is_tombstone else words
 
     @display(description="last error")
     def last_error_text(self, message: Any) -> str | SafeString:

@@ -14,7 +14,7 @@ from django.db import connection as sql
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from outbox import clock, dispatched, message_store, pending
+from outbox import clock, dispatched, message_store, operations, pending
 from outbox.admin import filters
 from outbox.context import MessageContext
 from outbox.document import relaying, saving
@@ -436,6 +436,28 @@ def test_a_list_costs_six_database_calls_at_most_and_no_more_at_any_size(
     small, large = costs[: len(LISTS)], costs[len(LISTS) :]
     for asked, before, after in zip(LISTS, small, large, strict=True):
         assert after <= before <= 6, asked
+
+
+def test_a_far_page_with_tombstones_costs_six_calls_as_well(admin_client, mongo, commands):
+    fill(mongo, 300)
+    keys = [str(one) for one in pending.keys(Selection())]
+    operations.discard(keys, reason="no use", by="ann")
+    clock.now(mongo)
+    filters.forget()
+    commands.clear()
+    with CaptureQueriesContext(sql) as queries:
+        page = admin_client.get(PENDING, {"p": 9})
+    assert text_of(page).count("its tombstone is due by ann: no use") == 50
+    # Beside the rest of what comes first, which is the driver's to fetch.
+    asked = [one for one in commands.events if one.command_name != "getMore"]
+    assert len(queries) + len(asked) <= 6
+    [command] = [
+        one for one in reads(commands, mongo) if one.get("aggregate") == "outbox_discarded"
+    ]
+    plan = mongo.command(
+        "explain", {name: command[name] for name in ("aggregate", "pipeline", "cursor")}
+    )
+    assert not {"COLLSCAN", "SORT"} & set(stages(plan))
 
 
 def test_the_names_to_choose_from_are_asked_for_once_in_a_while(admin_client, mongo, commands):

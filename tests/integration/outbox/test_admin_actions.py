@@ -12,7 +12,15 @@ from django.db import connections as sql
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client
 
-from outbox import admin_log, discarded, dispatched, operations, pending, publishers
+from outbox import (
+    admin_log,
+    discarded,
+    dispatched,
+    message_store,
+    operations,
+    pending,
+    publishers,
+)
 from outbox.errors import BrokerUnavailable, StoreUnavailable
 from outbox.message_store import Selection
 from outbox.models import PendingMessage
@@ -212,6 +220,77 @@ def test_a_message_is_discarded_with_a_reason_and_the_archive_tells_of_it(
     # The same message, though it is another object now.
     history = text_of(somebody.get(page_of(DISPATCHED, event_id).replace("change", "history")))
     assert "Discard: nobody can read <it>" in history
+
+
+def test_a_message_that_is_discarded_says_so_while_its_tombstone_waits(somebody, failed):
+    [key] = failed("note-1")
+    event_id = key.partition("/")[0]
+    confirm(somebody, ask(somebody, PENDING, "discard", [key]), "nobody can read <it>")
+    text = text_of(somebody.get(PENDING, {"topic": "notes"}))
+    assert "discarded, its tombstone is due by ann: nobody can read <it> note-1" in text
+    assert "discarded" not in text_of(somebody.get(PENDING, {"topic": "notes-internal"}))
+    page = somebody.get(page_of(PENDING, key))
+    text = text_of(page)
+    assert "State: discarded, its tombstone is due Next try" in text
+    assert "By: ann Reason: nobody can read <it>" in text
+    assert 'Its payload was: { "noteText": "hello" }' in text
+    assert "Payload: null" in text
+    assert 'value="retry"' in page.content.decode()
+    assert 'value="discard"' not in page.content.decode()
+    # Whoever does it all the same, from a list, is told.
+    asked = ask(somebody, PENDING, "discard", [key])
+    assert f"{event_id} discarded already" in text_of(asked)
+    done = confirm(somebody, asked, "again")
+    assert told(done) == ["Nothing was done. 1 is no longer pending, or was discarded before."]
+    assert discarded.message(event_id).reason == "nobody can read <it>"
+    assert len(logged()) == 1
+
+
+def test_a_tombstone_that_failed_says_so_and_one_that_nobody_knows_of_any_more(
+    somebody, failed, failing_relay, mongo
+):
+    [key] = failed("note-1")
+    confirm(somebody, ask(somebody, PENDING, "discard", [key]), "no use")
+    failing_relay()
+    text = text_of(somebody.get(PENDING, {"topic": "notes"}))
+    assert re.search(
+        r"discarded, its tombstone: retry in [^,]+, 1 failed attempt by ann: no use notes is", text
+    )
+    mongo.outbox_discarded.delete_many({})
+    text = text_of(somebody.get(PENDING, {"topic": "notes"}))
+    assert re.search(r"discarded, its tombstone: retry in [^,]+, 1 failed attempt notes is", text)
+    assert "Discarded at: not known any more" in text_of(somebody.get(page_of(PENDING, key)))
+
+
+def test_a_message_of_which_a_discard_died_halfway_is_not_taken_for_discarded(somebody, failed):
+    [key] = failed("note-1")
+    event_id, collection, aggregate_id = key.split("/")
+    entry = {"event_id": event_id, "payload": "{}"}
+    at = message_store.now()
+    discarded.keep(collection, [(aggregate_id, entry)], at=at, by="ann", reason="no use")
+    assert "discarded" not in text_of(somebody.get(PENDING))
+    page = somebody.get(page_of(PENDING, key))
+    assert "discarded" not in text_of(page)
+    assert 'value="discard"' in page.content.decode()
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_what_a_list_tells_of_tombstones_costs_one_request_at_any_number(
+    in_process, somebody, settings, write, commands
+):
+    if in_process:
+        settings.OUTBOX_MONGODB_URI, settings.OUTBOX_MONGODB_DATABASE = "mongomock://", "admin"
+    for number in range(3):
+        write(f"note-{number}")
+    keys = [one.key for one in pending.messages(Selection(topic="notes")).messages]
+    somebody.get(PENDING)
+    commands.clear()
+    somebody.get(PENDING)
+    before = len(commands.events)
+    operations.discard(keys, reason="no use", by="ann")
+    commands.clear()
+    assert text_of(somebody.get(PENDING)).count("its tombstone is due by ann: no use") == 3
+    assert len(commands.events) == before
 
 
 def test_all_that_match_are_discarded(somebody, failed):
