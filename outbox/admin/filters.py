@@ -79,6 +79,29 @@ class TypeFilter(ValueFilter):
         return remembered(message_store.types)
 
 
+class PendingTypeFilter(TypeFilter):
+    """By type: those that are declared, and those on the page.
+
+    What waits may never have been dispatched, and may not be declared any more.
+    """
+
+    def values(self) -> Iterable[str]:
+        return sorted(_declared_types(IntegrationEvent))[: message_store.MOST_NAMES]
+
+    def choices(self, changelist: Any) -> Any:
+        here = {one.type for one in changelist.result_list} - {
+            one for one, _ in self.lookup_choices
+        }
+        self.lookup_choices = sorted([*self.lookup_choices, *((one, one) for one in here)])
+        return super().choices(changelist)
+
+
+def _declared_types(kind: type[IntegrationEvent]) -> set[str]:
+    """The names of the classes below `kind`, but for those that are only the base of others."""
+    below = kind.__subclasses__()
+    return {name for one in below for name in _declared_types(one) or {one.message_name}}
+
+
 class SubscriberFilter(ValueFilter):
     """By subscriber: those that are declared."""
 

@@ -16,7 +16,7 @@ from outbox.admin import links, tombstones
 from outbox.admin.base import MessageAdmin
 from outbox.admin.display import failing, moment, preformatted
 from outbox.admin.fields import DISCARDED, IDENTITY, METADATA, PAYLOAD
-from outbox.admin.filters import AgeFilter, PendingStateFilter, TopicFilter, TypeFilter
+from outbox.admin.filters import AgeFilter, PendingStateFilter, PendingTypeFilter, TopicFilter
 from outbox.admin.operation import Operation
 from outbox.message_store import REACH, Page, PendingMessage, Selection
 from outbox.models import DispatchedMessage
@@ -59,7 +59,7 @@ class PendingMessageAdmin(MessageAdmin):
     # Its state first: what doesn't fit on a narrow screen is scrolled to.
     list_display = ("type", "state", "aggregate_link", "occurred")
     list_display_links = ("type",)
-    list_filter = (PendingStateFilter, AgeFilter, TopicFilter, TypeFilter)
+    list_filter = (PendingStateFilter, AgeFilter, TopicFilter, PendingTypeFilter)
     actions = ("retry", "discard")
     operations = (RETRY, DISCARD)
     kind = "pending"

@@ -159,6 +159,25 @@ def test_the_topic_filter_offers_the_declared_topics(address, operator, listed, 
     assert listed(address, topic='{"$gt": ""}') == []
 
 
+def types_offered(response):
+    page = response.content.decode().partition("By type")[2].partition("</ul>")[0]
+    return re.findall(r'href="[^"]*type=(\w+)', page)
+
+
+def test_the_type_filter_offers_what_is_pending_though_it_was_never_dispatched(
+    operator, listed, write, share, mongo
+):
+    share(write("note-1"), "ann")
+    mongo.notes.update_one({}, {"$set": {"outbox.pending.0.type": "NotDeclaredAnyMore"}})
+    offered = types_offered(operator.get(PENDING))
+    assert {"NotePublished", "NoteOffered", "NotDeclaredAnyMore"} <= set(offered)
+    assert offered == sorted(set(offered))
+    assert [row[0] for row in listed(PENDING, type="NoteOffered")] == ["NoteOffered"]
+    # Of another page as well, of which it is none; the one in force is seen wherever it is.
+    assert "NoteOffered" in types_offered(operator.get(PENDING, {"p": 9}))
+    assert "Gone" in types_offered(operator.get(PENDING, {"type": "Gone"}))
+
+
 # -- Pages --
 
 
