@@ -5,6 +5,7 @@ import json
 import pytest
 
 from outbox import batch, connections
+from outbox import relay as relays
 from outbox.indexes import ensure_indexes
 from outbox.publishers.memory import InMemoryPublisher
 from outbox.relay import Relay
@@ -39,6 +40,8 @@ def test_what_was_published_is_in_the_archive_though_mongodb_died_before_the_pul
         return pull(*args)
 
     monkeypatch.setattr(batch, "_pull", dying)
+    # No other partition is worked on meanwhile: each death is between these two steps.
+    monkeypatch.setattr(relays, "SIDE_BY_SIDE", 1)
     repository, publisher = notes.repository(), InMemoryPublisher()
     relay = Relay("notes", publisher=publisher)
     while deaths:
