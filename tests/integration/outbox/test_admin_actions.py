@@ -279,7 +279,8 @@ def test_what_a_list_tells_of_tombstones_costs_one_request_at_any_number(
     in_process, somebody, settings, write, commands
 ):
     if in_process:
-        settings.OUTBOX_MONGODB_URI, settings.OUTBOX_MONGODB_DATABASE = "mongomock://", "admin"
+        settings.OUTBOX_MONGODB_URI = "mongomock://"
+        settings.OUTBOX_MONGODB_DATABASE = f"unit_{uuid.uuid4().hex}"
     for number in range(3):
         write(f"note-{number}")
     keys = [one.key for one in pending.messages(Selection(topic="notes")).messages]

@@ -44,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("mongo", "redis")
 
 @pytest.fixture(autouse=True)
 def short_lease(settings):
-    settings.OUTBOX_LEASE = 0.6
+    settings.OUTBOX_LEASE = 1.2
 
 
 @pytest.fixture(autouse=True)
