@@ -24,7 +24,8 @@ class Outages:
         self._go_on = f"{who} {'goes' if single else 'go'} on"
         self._lock = Lock()
         self._since: float | None = None
-        self._told: tuple[str, float] | None = None
+        #: When each kind of error was told last, of those that go on.
+        self._told: dict[str, float] = {}
 
     def began(self, error: Exception) -> None:
         """One of them has met with `error`, and waits."""
@@ -32,16 +33,15 @@ class Outages:
         with self._lock:
             self._since = self._since or now
             # Another one is told at once: MongoDB may go away while Redis is.
-            told, at = self._told or ("", now)
-            if told == what and now < at + REMIND_AFTER:
+            if what in self._told and now < self._told[what] + REMIND_AFTER:
                 return
-            self._told = what, now
+            self._told[what] = now
         logger.warning("%s, nothing is lost: %s", self._wait, error, extra={"action": "outage"})
 
     def ended(self) -> None:
         """One of them has got on again."""
         with self._lock:
-            since, self._since, self._told = self._since, None, None
+            since, self._since, self._told = self._since, None, {}
         if since is not None:
             logger.warning(
                 "%s after %.0f s.",

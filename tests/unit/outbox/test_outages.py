@@ -31,6 +31,13 @@ def test_another_one_is_told_at_once(waiting, caplog):
     assert len(said(caplog)) == 2
 
 
+def test_two_that_take_turns_are_each_told_once(waiting, caplog):
+    for _ in range(3):
+        waiting.began(ValueError("Redis can't be reached: port 1"))
+        waiting.began(ValueError("MongoDB can't be reached: port 2"))
+    assert len(said(caplog)) == 2
+
+
 def test_one_that_goes_on_is_told_again(waiting, caplog, monkeypatch):
     monkeypatch.setattr(outages, "REMIND_AFTER", 0.0)
     waiting.began(ValueError("away"))
