@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from bson import Decimal128
-from django.contrib.admin import ModelAdmin, ShowFacets
+from django.contrib.admin import ShowFacets
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.checks import CheckMessage, Error
@@ -29,6 +29,7 @@ from outbox import documents, message_store, story
 from outbox.admin.aggregate_filters import filter_by
 from outbox.admin.aggregate_page import page_context
 from outbox.admin.change_list import MessageChangeList
+from outbox.admin.read_only import ReadOnlyAdmin
 from outbox.admin.refused import unless_refused
 from outbox.admin.unavailable import unless_unavailable
 from outbox.document import showing
@@ -70,7 +71,7 @@ class AggregateListing:
         return replace(found, messages=self.admin.present(found.messages))
 
 
-class AggregateAdmin(ModelAdmin):  # type: ignore[type-arg]
+class AggregateAdmin(ReadOnlyAdmin):
     """Lists a repository's documents and shows each with its history; changes nothing.
 
     Its model is an unmanaged one: each of its fields is read from the document's field of that
@@ -189,23 +190,6 @@ class AggregateAdmin(ModelAdmin):  # type: ignore[type-arg]
     ) -> HttpResponse:
         context = {"media": self.media, **(extra_context or {})}
         return super().history_view(request, object_id, context)
-
-    @unless_refused
-    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return super().add_view(request, *args, **kwargs)
-
-    @unless_refused
-    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return super().delete_view(request, *args, **kwargs)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """What Django checks of an admin, and that each list has its index."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from django.contrib.admin import ModelAdmin, ShowFacets
+from django.contrib.admin import ShowFacets
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.contrib.admin.views.main import ChangeList
@@ -20,12 +20,13 @@ from outbox.admin.display import described
 from outbox.admin.fields import MessageFields
 from outbox.admin.log import entries, log_page
 from outbox.admin.operation import Operation
+from outbox.admin.read_only import ReadOnlyAdmin
 from outbox.admin.refused import Refused, unless_refused
 from outbox.admin.unavailable import unless_unavailable
 from outbox.message_store import Page, Selection
 
 
-class MessageAdmin(MessageFields, ModelAdmin):  # type: ignore[type-arg]
+class MessageAdmin(MessageFields, ReadOnlyAdmin):
     """A list, a page for each, and what can be done to them; they can't be edited.
 
     A subclass says how they are read from the message store, and has an action for each of its
@@ -160,14 +161,6 @@ class MessageAdmin(MessageFields, ModelAdmin):  # type: ignore[type-arg]
         more = {"offered": offered, "action_checkbox_name": ACTION_CHECKBOX_NAME}
         return super().render_change_form(request, {**context, **more}, *args, **kwargs)
 
-    @unless_refused
-    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return super().add_view(request, *args, **kwargs)
-
-    @unless_refused
-    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return super().delete_view(request, *args, **kwargs)
-
     def complete(self, message: Any) -> None:
         """Read what the page of a message shows beside it."""
 
@@ -200,12 +193,3 @@ class MessageAdmin(MessageFields, ModelAdmin):  # type: ignore[type-arg]
         """Whether somebody has the permission of this name."""
         codename = get_permission_codename(action, self.opts)
         return request.user.has_perm(f"{self.opts.app_label}.{codename}")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

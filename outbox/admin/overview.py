@@ -6,7 +6,6 @@ fetches the changing part every few seconds; without scripts, there is a link.
 
 from typing import Any
 
-from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -16,6 +15,7 @@ from outbox import diagnosis, monitoring
 from outbox.admin import history_charts
 from outbox.admin.figures import LISTS, figures, link, with_commands
 from outbox.admin.overview_tables import tables
+from outbox.admin.read_only import ReadOnlyAdmin
 from outbox.admin.refused import unless_refused
 from outbox.admin.unavailable import unless_unavailable
 
@@ -23,7 +23,7 @@ from outbox.admin.unavailable import unless_unavailable
 EVERY = 5
 
 
-class OverviewAdmin(ModelAdmin):  # type: ignore[type-arg]
+class OverviewAdmin(ReadOnlyAdmin):
     """One page where others have a list. Whoever may see no list isn't led to it."""
 
     class Media:
@@ -58,15 +58,6 @@ class OverviewAdmin(ModelAdmin):  # type: ignore[type-arg]
         """The part of the page that changes, for the script."""
         context = self._state(request)
         return TemplateResponse(request, "admin/outbox/overview_fragment.html", context)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def _state(self, request: HttpRequest) -> dict[str, Any]:
         if not self.has_view_permission(request):
