@@ -1,7 +1,9 @@
 """Consumers' throughput, one consumer, each kind against its floor: events a second."""
 
 import json
+import random
 import uuid
+from itertools import islice
 
 from pymongo import UpdateOne
 
@@ -49,7 +51,7 @@ def run(kind, aggregates, events, rounds):
         clear(subscriber)
         fill(aggregates, events, stored=kind == "embedded")
         with stage.stopwatch() as seconds:
-            handled = _floor(kind) if who == "floor" else _ours(subscriber)
+            handled = by_floor(kind) if who == "floor" else _ours(subscriber)
         assert handled == aggregates * events, f"{handled} handled by {who}"
         found[who].append(handled / seconds())
     name = f"{kind} consumer, {events} event(s) an aggregate"
@@ -66,14 +68,21 @@ def clear(subscriber):
 
 def fill(aggregates, events, stored):
     """Put the events of so many aggregates on the stream, as they take turns."""
-    ids = [str(uuid.uuid4()) for _ in range(aggregates)]
     if stored:
-        stage.store(ids)
+        stage.store(_ids(aggregates))
     for number in range(events):
-        pipeline = connections.redis_client().pipeline(transaction=False)
-        for aggregate_id in ids:
-            pipeline.xadd(TOPIC, {"event": envelope(aggregate_id, number + 1)})
-        pipeline.execute()
+        ids = _ids(aggregates)
+        while chunk := list(islice(ids, stage.CHUNK)):
+            pipeline = connections.redis_client().pipeline(transaction=False)
+            for aggregate_id in chunk:
+                pipeline.xadd(TOPIC, {"event": envelope(aggregate_id, number + 1)})
+            pipeline.execute()
+
+
+def _ids(aggregates):
+    """The same each time, and nowhere kept: there may be a million."""
+    numbers = random.Random(aggregates)
+    return (str(uuid.UUID(int=numbers.getrandbits(128), version=4)) for _ in range(aggregates))
 
 
 def envelope(aggregate_id, sequence):
@@ -96,7 +105,8 @@ def _ours(subscriber):
     return Consumer(subscriber, TOPIC, bus=bus).drain()["handled"]
 
 
-def _floor(kind):
+def by_floor(kind):
+    """What the floor of this kind has handled of what is on the stream."""
     database, redis = connections.database(), connections.redis_client()
     redis.xgroup_create(TOPIC, "floor", id="0")
     if kind == "projection":

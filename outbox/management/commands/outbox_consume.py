@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from outbox.consumers import Consumers, started
 from outbox.discovery import subscribers
-from outbox.management.base import OutboxCommand, told_to_stop
+from outbox.management.base import OutboxCommand, keep_what_is_loaded, told_to_stop
 
 
 class Command(OutboxCommand):
@@ -44,4 +44,5 @@ class Command(OutboxCommand):
         chosen = subscribers(names)
         if not chosen:
             raise CommandError("No app declares a subscriber: add `subscribes` to a messaging.py.")
+        keep_what_is_loaded()
         return started(chosen, stopped)

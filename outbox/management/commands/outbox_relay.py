@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from outbox.discovery import relays
-from outbox.management.base import OutboxCommand, told_to_stop
+from outbox.management.base import OutboxCommand, keep_what_is_loaded, told_to_stop
 from outbox.relays import Relays
 
 
@@ -36,6 +36,7 @@ class Command(OutboxCommand):
                 "No app declares a repository: add `repositories` to a messaging.py."
             )
         running = Relays(found, options["threads"])
+        keep_what_is_loaded()
         self.stdout.write(f"Relaying {', '.join(one.collection for one in found)}.")
         self.stdout.flush()  # a pipe would keep it until the end
         running.start()

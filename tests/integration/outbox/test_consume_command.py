@@ -38,6 +38,8 @@ table = discovery.Messaging(subscribes={"titles": stage.subscriber})
 consumers.bus = lambda: stage.bus
 discovery.messaging = consumers.messaging = lambda: table
 call_command("outbox_consume", "titles")
+import gc
+print("Frozen." if gc.get_freeze_count() > 10_000 else "Not frozen.")
 """
 
 
@@ -62,6 +64,7 @@ def test_told_to_stop_it_finishes_the_event_in_hand_and_releases_the_rest(
         process.kill()
     assert process.returncode == 0
     assert "Stopping." in rest
+    assert rest.endswith("\nFrozen.\n")
     assert "begun 4" not in rest
     stage = Stage(kind)
     assert stage.seen() == {"n1": [1, 2, 3]}
