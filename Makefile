@@ -31,7 +31,7 @@ lint: setup  ## Check style, types and the direction of imports.
 bench: setup  ## Measure relay, latency, saves, consumers and growth against their floors.
 	@$(BIN)/python -m benchmarks
 
-bench-full: setup  ## The same in more shapes and sizes: an hour or so.
+bench-full: setup  ## The same in more shapes and sizes: three quarters of an hour.
 	@$(BIN)/python -m benchmarks --full --json benchmarks.json
 
 audit: setup  ## Look up known vulnerabilities of what is locked; without a network, say so.

@@ -6,6 +6,7 @@ Starts its own servers, unless the three OUTBOX_* variables name some.
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -25,6 +26,10 @@ def main():
     parser.add_argument("--json", type=Path, help="write the results to this file too")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these (relay, save, …)")
     options = parser.parse_args()
+    if options.json:
+        options.json.touch()  # it can be written, as will be wanted after half an hour
+    # Told to stop, as by Ctrl-C: the servers are stopped, and their folder is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     load, began = os.getloadavg()[0], time.monotonic()
     with servers() as variables:
         os.environ |= variables | {"DJANGO_SETTINGS_MODULE": "benchmarks.project"}
@@ -94,6 +99,8 @@ def plan(full):
     ):
         shape = {"events": events, "against": against}
         yield "save", save.run, {"saves": 250, "rounds": rounds, **shape}
+    woken = {"events": 1, "against": save.BARE, "wake": "outbox.tasks.wake"}
+    yield "save", save.run, {"saves": 100, "rounds": rounds, **woken}
     yield "commands", commands.over_the_bus, {"commands": 200, "rounds": rounds}
     yield "commands", commands.over_http, {"requests": 200, "rounds": rounds}
     for kind, aggregates, events in (

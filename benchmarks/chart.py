@@ -1,12 +1,13 @@
 """A chart of a run that was kept: `python -m benchmarks.chart benchmarks.json chart.svg`."""
 
+import argparse
 import json
-import sys
+import math
 from html import escape
 from pathlib import Path
 
 ROW, LEFT, WIDTH, FULL = 22, 400, 900, 2.0
-UNIT = (WIDTH - LEFT - 70) / FULL
+BARS = WIDTH - LEFT - 80
 
 #: Light and dark, as the reader's system has it; with a background of its own in both.
 STYLE = """
@@ -17,20 +18,27 @@ STYLE = """
 
 
 def svg(found):
-    """A bar for each ratio; the line is where ours takes as long, or does as much, as the floor.
+    """A bar for each ratio; the line is where it is 1.
 
-    A bar that would be longer than `FULL` is cut off there; its figure has an arrow.
+    Latencies are so far apart that their bars are as long as the ratios' logarithms.
     """
-    faster = [one for one in found["results"] if one["unit"].endswith("/s")]
-    slower = [one for one in found["results"] if one not in faster]
+    rows = found["results"]
+    latencies = [one for one in rows if one["name"].startswith("commit to stream")]
+    faster = [one for one in rows if one["unit"].endswith("/s")]
+    slower = [one for one in rows if one not in faster and one not in latencies]
     lines, y = [], 8
-    for title, rows in (
-        ("So many a second, as a multiple of the floor: more is better", faster),
-        ("Time or memory, as a multiple of the floor: less is better", slower),
+    for title, part, scale in (
+        ("So many a second, as a multiple of the floor: more is better", faster, _linear),
+        ("Time or memory, as a multiple of the floor: less is better", slower, _linear),
+        (
+            "Latency, likewise, drawn by its logarithm: less is better",
+            latencies,
+            _logarithm,
+        ),
     ):
-        if rows:
-            lines += _part(title, rows, y)
-            y += ROW * (len(rows) + 2)
+        if part:
+            lines += _part(title, part, y, scale)
+            y += ROW * (len(part) + 2)
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" '
@@ -44,20 +52,33 @@ def svg(found):
     )
 
 
-def _part(title, rows, top):
+def _linear(ratio):
+    """Of the width that there is for bars, how much this ratio's takes."""
+    return min(ratio / FULL, 1.0)
+
+
+def _logarithm(ratio):
+    # From a tenth to a thousand.
+    return min(max(math.log10(ratio * 10) / 4, 0.0), 1.0)
+
+
+def _part(title, rows, top, scale):
     yield f'<text x="12" y="{top + 14}" font-weight="bold">{escape(title)}</text>'
     for number, one in enumerate(rows, 1):
         y, ratio = top + ROW * number, one["ratio"]
-        end = LEFT + min(ratio, FULL) * UNIT
-        figure = f"{ratio:.2f}" if ratio <= FULL else f"→ {ratio:.2f}"
+        end = LEFT + scale(ratio) * BARS
         yield f'<text x="{LEFT - 8}" y="{y + 12}" text-anchor="end">{escape(one["name"])}</text>'
         yield f'<path class="bar" d="M{LEFT} {y}H{end:.0f}v{ROW - 7}H{LEFT}z"/>'
-        yield f'<text x="{WIDTH - 12}" y="{y + 12}" text-anchor="end">{figure}</text>'
-    x, bottom = LEFT + UNIT, top + ROW * (len(rows) + 1)
+        yield f'<text x="{WIDTH - 12}" y="{y + 12}" text-anchor="end">{ratio:.2f}</text>'
+    x, bottom = LEFT + scale(1.0) * BARS, top + ROW * (len(rows) + 1)
     yield f'<path class="floor" d="M{x:.0f} {top + ROW - 4}V{bottom}" stroke-dasharray="4 3"/>'
-    yield f'<text x="{x:.0f}" y="{bottom + 12}" text-anchor="middle">the floor: 1.00</text>'
+    words = "1.00: the floor, or what is behind the “/”"
+    yield f'<text x="{x:.0f}" y="{bottom + 12}" text-anchor="middle">{words}</text>'
 
 
 if __name__ == "__main__":
-    source, target = map(Path, sys.argv[1:])
-    target.write_text(svg(json.loads(source.read_text())))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chart", description=__doc__)
+    parser.add_argument("figures", type=argparse.FileType())
+    parser.add_argument("chart", type=Path)
+    options = parser.parse_args()
+    options.chart.write_text(svg(json.load(options.figures)))

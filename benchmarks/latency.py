@@ -1,7 +1,8 @@
 """From commit to stream: how long after a `save` has returned its event is on the stream.
 
 Against a bare write and then an XADD by the same process, which is what an outbox is there to
-avoid: nothing gets an event onto a stream sooner, and a crash in between loses it.
+avoid, since a crash in between loses the event. A relay that is told of the commit before `save`
+has returned can be there sooner: then no time is counted.
 """
 
 import json

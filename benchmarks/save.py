@@ -2,6 +2,8 @@
 
 from itertools import count
 
+from django.test import override_settings
+
 from benchmarks import floor, stage
 from outbox import connections, context
 from outbox.context import new_id
@@ -11,8 +13,11 @@ BARE, TWO_WRITES = "a bare update_one", "a transaction of two writes"
 BARS = {(1, BARE): "at most 1.10", (1, TWO_WRITES): "at most 0.65"}
 
 
-def run(saves, rounds, events, against):
-    """The floor writes the same fields as ours to an order of its own."""
+def run(saves, rounds, events, against, wake=None):
+    """The floor writes the same field as ours to an order of its own.
+
+    With a `wake`, each save announces itself to Celery: there is no worker that works meanwhile.
+    """
 
     def prepare(ours_id, floor_id):
         database = connections.database()
@@ -22,13 +27,15 @@ def run(saves, rounds, events, against):
 
         def ours(status):
             order.change(status, events)
+            if wake:
+                # Else all but the first would find that a wake is queued already.
+                connections.redis_client().flushdb()
             # In a conversation, as any handler of a command is.
             with context.use(context.MessageContext()):
                 return stage.timed(stage.orders.save, order)
 
         def floors(status):
-            fields = {**stage.orders.to_document(order), "status": status}
-            written = (floor_id, next(versions), fields)
+            written = (floor_id, next(versions), {"status": status})
             if against == BARE:
                 return stage.timed(floor.update, documents, *written)
             messages = [{"_id": new_id(), "payload": order.note} for _ in range(events)]
@@ -37,7 +44,9 @@ def run(saves, rounds, events, against):
 
         return ours, floors
 
-    found = stage.by_operation(prepare, saves, rounds)
-    name = f"save with {events} event(s) / {against}"
-    bar = BARS.get((events, against), "")
+    with override_settings(OUTBOX_WAKE=wake):
+        found = stage.by_operation(prepare, saves, rounds)
+    announced = " and Celery's wake" if wake else ""
+    name = f"save with {events} event(s){announced} / {against}"
+    bar = "" if wake else BARS.get((events, against), "")
     return stage.summary(name, found["ours"], found["floor"], "ms, median", bar)
