@@ -24,7 +24,7 @@ ONLY_REPLICA_SETS = 40573
 class Commit(NamedTuple):
     """A commit that may have brought messages; a majority of the set has it.
 
-    `document` holds all that waited in it then; it is None if that has to be read.
+    `document` holds all that waited in it then; it is None if that has to be looked up.
     """
 
     collection: str
@@ -46,7 +46,12 @@ def commits(collections: Sequence[str], stopped: Event) -> Iterator[Commit | Non
     if connections.is_in_process():
         raise NoChangeStream("The in-process store has no change streams.")
     try:
-        stream = connections.database().watch(pipeline, max_await_time_ms=round(AWAIT * 1000))
+        stream = connections.database().watch(
+            pipeline,
+            # For the partition, which an update doesn't tell of.
+            full_document="updateLookup",
+            max_await_time_ms=round(AWAIT * 1000),
+        )
     except OperationFailure as error:
         if error.code == ONLY_REPLICA_SETS:
             raise NoChangeStream from error
@@ -59,7 +64,9 @@ def commits(collections: Sequence[str], stopped: Event) -> Iterator[Commit | Non
 
 
 def _commit(change: Document) -> Commit:
+    document, collection = relaying.committed(change), change["ns"]["coll"]
+    if document is not None:
+        return Commit(collection, relaying.partition(document), document)
     # A document keeps the partition that it was given when it was new. If OUTBOX_PARTITIONS was
     # changed since, this may be another one, and the next sweep finds what is in it.
-    partition = saving.partition_of(str(change["documentKey"]["_id"]))
-    return Commit(change["ns"]["coll"], partition, relaying.committed(change))
+    return Commit(collection, saving.partition_of(str(change["documentKey"]["_id"])), None)

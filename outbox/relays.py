@@ -42,8 +42,12 @@ KEEP = 3.0
 REST = 1.0
 #: Messages that are remembered as published: more than the change stream is ever behind by.
 LATELY = 20_000
-#: Seconds until a change stream that broke off is tried again.
-WATCH_AGAIN = 1.0
+#: Seconds until a change stream that broke off is tried again, and until it is told again that it
+#: does.
+WATCH_AGAIN, REMIND_AFTER = 1.0, 60.0
+#: Characters of payload that a commit may bring for the relays to hold it until they come to it;
+#: what is larger is looked up then.
+SMALL = 16_000
 
 
 class Place(NamedTuple):
@@ -77,6 +81,9 @@ class Relays:
         #: Whether a change stream tells of each commit; otherwise MongoDB is polled.
         self.is_watching = False
         self._poll = POLL_MIN
+        #: When it was told last that there is no change stream, and whether one is there again.
+        self._told_at: float | None = None
+        self._told_of_polling = True
         self._lately: dict[str, None] = {}
         self._rests_until: dict[Place, float] = {}
         self.published = 0
@@ -124,15 +131,22 @@ class Relays:
             except NoChangeStream as error:
                 logger.warning("MongoDB is polled: %s", error, extra={"action": "relay"})
                 return
-            except (PyMongoError, StoreUnavailable) as error:
-                if self.is_watching:
-                    logger.warning(
-                        "The change stream broke off, MongoDB is polled meanwhile: %s",
-                        error,
-                        extra={"action": "relay"},
-                    )
-                self.is_watching = False
+            except Exception as error:
+                # Any exception: without this thread, nobody would open the stream again.
+                self._broke_off(error)
                 self._stopped.wait(WATCH_AGAIN)
+
+    def _broke_off(self, error: Exception) -> None:
+        self.is_watching = False
+        now = time.monotonic()
+        if self._told_at is None or now > self._told_at + REMIND_AFTER:
+            self._told_at, self._told_of_polling = now, True
+            logger.warning(
+                "There is no change stream, MongoDB is polled meanwhile: %s",
+                error,
+                exc_info=not isinstance(error, PyMongoError | StoreUnavailable),
+                extra={"action": "relay"},
+            )
 
     def _watch_commits(self) -> None:
         for commit in change_stream.commits(list(self._relays), self._stopped):
@@ -140,7 +154,9 @@ class Relays:
                 # What was committed before the stream was open is found by a sweep.
                 self.is_watching = True
                 self._sweep_once()
-                logger.info("Woken by the change stream.", extra={"action": "relay"})
+                if self._told_of_polling:
+                    self._told_of_polling = False
+                    logger.info("Woken by the change stream.", extra={"action": "relay"})
             if commit is not None:
                 self._note(commit)
 
@@ -149,7 +165,10 @@ class Relays:
         if commit.document is None:
             self._due.add(place, look=True)
         elif relaying.pending(commit.document):
-            self._due.add(place, commit.document)
+            if relaying.size(commit.document) > SMALL:
+                self._due.add(place, look=True)
+            else:
+                self._due.add(place, commit.document)
 
     def _sweep(self) -> None:
         """Look for what is due once a second; more often while nobody tells of it."""

@@ -31,30 +31,43 @@ FAILED = {"outbox.partition": 1} | {
 #: to a document doesn't. And what is to be known of each.
 COMMITS: Document = {
     "$or": [
-        {"operationType": "insert"},
+        {"operationType": "insert", "fullDocument.outbox.pending.0": {"$exists": True}},
         {
             "operationType": "update",
             "updateDescription.updatedFields.version": {"$exists": True},
         },
     ]
 }
-COMMITTED = {"ns.coll": 1, "documentKey._id": 1, "fullDocument.outbox.pending": 1}
-COMMITTED |= {"updateDescription.updatedFields": 1}
+COMMITTED: Document = {
+    "ns.coll": 1,
+    "documentKey._id": 1,
+    "updateDescription.updatedFields": 1,
+    "partition": "$fullDocument.outbox.partition",
+    # After an update, the full document is as it is by now.
+    "inserted": {
+        "$cond": [{"$eq": ["$operationType", "insert"]}, "$fullDocument.outbox.pending", "$$REMOVE"]
+    },
+}
 
 
 def committed(change: Document) -> Document | None:
     """What `DUE` would have read of the document right after a commit of `COMMITS`.
 
-    None if messages were waiting in it before, which the change doesn't tell of.
+    None if messages were waiting in it before, which the change doesn't tell of; or if it isn't
+    known in which partition the document is.
     """
-    if "fullDocument" in change:
-        pending = change["fullDocument"].get("outbox", {}).get("pending", [])
-    else:
+    partition = change.get("partition")
+    if "updateDescription" in change:
         # The field as a whole only if it was empty before; else what was added to it.
         pending = change["updateDescription"]["updatedFields"].get("outbox.pending")
-    if not isinstance(pending, list):
+    else:
+        pending = change.get("inserted")
+    if not isinstance(pending, list) or not isinstance(partition, int):
         return None
-    return {"_id": change["documentKey"]["_id"], "outbox": {"pending": pending}}
+    return {
+        "_id": change["documentKey"]["_id"],
+        "outbox": {"partition": partition, "pending": pending},
+    }
 
 
 def partition(document: Document) -> int:
@@ -67,6 +80,12 @@ def pending(document: Document) -> list[Document]:
     """The messages that wait in a document, in order."""
     found: list[Document] = document["outbox"]["pending"]
     return found
+
+
+def size(document: Document) -> int:
+    """The characters of payload that wait in a document."""
+    payloads = (entry.get("payload") for entry in pending(document) if isinstance(entry, dict))
+    return sum(len(one) for one in payloads if isinstance(one, str))
 
 
 def due_envelopes(document: Document, now: datetime) -> tuple[list[Envelope], PublishError | None]:

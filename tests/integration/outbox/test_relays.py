@@ -11,11 +11,13 @@ from pymongo.errors import OperationFailure
 
 from outbox import change_stream, clock, connections, document
 from outbox import relays as module
+from outbox.document import relaying, saving
+from outbox.due import Due
 from outbox.errors import BrokerUnavailable
 from outbox.indexes import ensure_indexes
 from outbox.lease import Lease
 from outbox.publishers.redis import RedisStreamPublisher
-from outbox.relay import Relay
+from outbox.relay import Relay, lease
 from outbox.relays import Relays
 from tests import notes
 from tests.integration.outbox.consuming import eventually
@@ -122,6 +124,113 @@ def test_in_the_long_run_a_commit_costs_no_query_and_no_lease(
     insert, update = ("insert", "notes"), ("update", "notes")  # and a pull after each
     assert asked == [insert, update, update, update] * 5
     assert numbers(redis) == {"first": [1]} | {f"n{number}": [1, 2] for number in range(5)}
+
+
+def test_after_a_change_of_partitions_no_lease_but_the_documents_own_is_enough(
+    mongo, redis, repository, monkeypatch, settings
+):
+    settings.OUTBOX_PARTITIONS = 8
+    some = [write(repository, f"n{number}") for number in range(16)]
+    Relay("notes").sweep()
+    settings.OUTBOX_PARTITIONS = 5
+    partitions = {one["_id"]: one["outbox"]["partition"] for one in mongo["notes"].find()}
+    moved = [one for one in some if partitions[one.id] != saving.partition_of(one.id)]
+    assert moved
+    monkeypatch.setattr(module, "CLOCK_TOLERANCE", 0 * module.CLOCK_TOLERANCE)
+    # Somebody else has the leases of documents that are left where they were.
+    others = {
+        number: lease("notes", number)
+        for number in {partitions[one.id] for one in moved} - {partitions["n0"]}
+    }
+    moved = [one for one in moved if partitions[one.id] in others]
+    warm = [Note(f"w{n}") for n in range(40) if saving.partition_of(f"w{n}") not in others]
+    with watching():
+        assert all(one.acquire() for one in others.values())
+        for note in warm:  # the leases of all other partitions are the relays' from here on
+            note.write("hello")
+            repository.add(note)
+        eventually(lambda: pending(mongo) == 0)
+        time.sleep(0.05)
+        for note in moved:
+            rewrite(repository, note)
+        time.sleep(0.5)
+        assert redis.xlen("notes") == len(some) + len(warm)
+        for one in others.values():
+            one.release()
+        eventually(lambda: pending(mongo) == 0)
+    found = numbers(redis)
+    assert {one.id: found[one.id] for one in moved} == {one.id: [1, 2] for one in moved}
+
+
+def test_what_is_committed_while_the_relays_are_busy_is_held_if_it_is_small(
+    mongo, redis, repository, monkeypatch
+):
+    held, add = [], Due.add
+
+    def noted(self, place, *things, look=False):
+        held.extend(things)
+        add(self, place, *things, look=look)
+
+    monkeypatch.setattr(Due, "add", noted)
+    monkeypatch.setattr(module, "SMALL", 2_000)
+    with watching():
+        for id, text in [("small", "x" * 500), ("large", "x" * 4_000)]:
+            note = Note(id)
+            note.write(text)
+            repository.add(note)
+        eventually(lambda: pending(mongo) == 0)
+    assert {one["_id"] for one in held} == {"small"}
+    assert numbers(redis) == {"small": [1], "large": [1]}
+
+
+@pytest.mark.parametrize("outbox", [[{"a": 1}], {"pending": [7]}, {"pending": {"0": 1}}, "none"])
+def test_a_document_that_is_none_of_the_outboxs_ends_nothing(mongo, redis, repository, outbox):
+    with watching() as relays:
+        mongo["notes"].insert_one({"_id": "odd", "version": 1, "outbox": outbox})
+        write(repository, "n1")
+        eventually(lambda: redis.xlen("notes") == 1)
+        assert relays.is_watching
+
+
+def test_whatever_a_stream_breaks_off_by_it_is_opened_again_and_that_is_told_once(
+    mongo, redis, repository, monkeypatch, caplog
+):
+    monkeypatch.setattr(module, "WATCH_AGAIN", 0.05)
+    caplog.set_level("INFO")
+    committed, broken = relaying.committed, []
+
+    def odd(change):
+        if len(broken) < 3:
+            broken.append(change)
+            raise AttributeError("'list' object has no attribute 'get'")
+        return committed(change)
+
+    monkeypatch.setattr(relaying, "committed", odd)
+    with watching() as relays:
+        for number in range(4):
+            write(repository, f"n{number}")
+            eventually(lambda: pending(mongo) == 0)
+            eventually(lambda: relays.is_watching)
+    assert len(broken) == 3
+    said = [one.message for one in caplog.records if one.name == "outbox.relays"]
+    assert len([one for one in said if "MongoDB is polled meanwhile: 'list' object" in one]) == 1
+    assert said.count("Woken by the change stream.") == 2
+
+
+def test_a_stream_that_may_not_be_opened_is_told_of(repository, redis, monkeypatch, caplog):
+    def denied(*args):
+        raise OperationFailure("not authorized on outbox to execute command", 13)
+        yield
+
+    monkeypatch.setattr(change_stream, "commits", denied)
+    monkeypatch.setattr(module, "WATCH_AGAIN", 0.05)
+    with running() as relays:
+        write(repository, "n1")
+        eventually(lambda: redis.xlen("notes") == 1)
+        time.sleep(0.3)
+        assert not relays.is_watching
+    [told] = [one.message for one in caplog.records if "polled" in one.message]
+    assert told.endswith("MongoDB is polled meanwhile: not authorized on outbox to execute command")
 
 
 def test_what_a_drain_has_published_is_not_published_again_when_the_stream_tells_of_it(
