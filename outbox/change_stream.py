@@ -64,9 +64,9 @@ def commits(collections: Sequence[str], stopped: Event) -> Iterator[Commit | Non
 
 
 def _commit(change: Document) -> Commit:
-    document, collection = relaying.committed(change), change["ns"]["coll"]
-    if document is not None:
-        return Commit(collection, relaying.partition(document), document)
-    # A document keeps the partition that it was given when it was new. If OUTBOX_PARTITIONS was
-    # changed since, this may be another one, and the next sweep finds what is in it.
-    return Commit(collection, saving.partition_of(str(change["documentKey"]["_id"])), None)
+    partition = relaying.committed_in(change)
+    if partition is None:
+        # It was deleted since, or is none of ours. Nothing is published on the strength of this: if
+        # it is another one, a sweep finds what is in it.
+        partition = saving.partition_of(str(change["documentKey"]["_id"]))
+    return Commit(change["ns"]["coll"], partition, relaying.committed(change))

@@ -42,9 +42,8 @@ KEEP = 3.0
 REST = 1.0
 #: Messages that are remembered as published: more than the change stream is ever behind by.
 LATELY = 20_000
-#: Seconds until a change stream that broke off is tried again, and until it is told again that it
-#: does.
-WATCH_AGAIN, REMIND_AFTER = 1.0, 60.0
+#: Seconds until a change stream that broke off is tried again.
+WATCH_AGAIN = 1.0
 #: Characters of payload that a commit may bring for the relays to hold it until they come to it;
 #: what is larger is looked up then.
 SMALL = 16_000
@@ -81,7 +80,8 @@ class Relays:
         #: Whether a change stream tells of each commit; otherwise MongoDB is polled.
         self.is_watching = False
         self._poll = POLL_MIN
-        #: When it was told last that there is no change stream, and whether one is there again.
+        #: When it was told last that there is no change stream; and whether nothing has been told
+        #: since of one that is there.
         self._told_at: float | None = None
         self._told_of_polling = True
         self._lately: dict[str, None] = {}
@@ -139,7 +139,7 @@ class Relays:
     def _broke_off(self, error: Exception) -> None:
         self.is_watching = False
         now = time.monotonic()
-        if self._told_at is None or now > self._told_at + REMIND_AFTER:
+        if self._told_at is None or now > self._told_at + outages.REMIND_AFTER:
             self._told_at, self._told_of_polling = now, True
             logger.warning(
                 "There is no change stream, MongoDB is polled meanwhile: %s",
@@ -162,13 +162,10 @@ class Relays:
 
     def _note(self, commit: Commit) -> None:
         place = Place(commit.collection, commit.partition)
-        if commit.document is None:
+        if commit.document is None or relaying.size(commit.document) > SMALL:
             self._due.add(place, look=True)
         elif relaying.pending(commit.document):
-            if relaying.size(commit.document) > SMALL:
-                self._due.add(place, look=True)
-            else:
-                self._due.add(place, commit.document)
+            self._due.add(place, commit.document)
 
     def _sweep(self) -> None:
         """Look for what is due once a second; more often while nobody tells of it."""

@@ -56,18 +56,20 @@ def committed(change: Document) -> Document | None:
     None if messages were waiting in it before, which the change doesn't tell of; or if it isn't
     known in which partition the document is.
     """
-    partition = change.get("partition")
     if "updateDescription" in change:
         # The field as a whole only if it was empty before; else what was added to it.
         pending = change["updateDescription"]["updatedFields"].get("outbox.pending")
     else:
         pending = change.get("inserted")
-    if not isinstance(pending, list) or not isinstance(partition, int):
+    if not isinstance(pending, list) or committed_in(change) is None:
         return None
-    return {
-        "_id": change["documentKey"]["_id"],
-        "outbox": {"partition": partition, "pending": pending},
-    }
+    return {"_id": change["documentKey"]["_id"], "outbox": {"pending": pending}}
+
+
+def committed_in(change: Document) -> int | None:
+    """The partition of the document that was committed; None if it isn't known."""
+    found = change.get("partition")
+    return found if isinstance(found, int) else None
 
 
 def partition(document: Document) -> int:
