@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -115,13 +116,14 @@ def test_what_a_dead_consumer_has_left_is_tried_together_first(
 
 
 def test_what_a_slow_consumer_has_read_ahead_is_not_taken_for_a_dead_ones(redis, settings):
-    settings.OUTBOX_LEASE = 0.1
+    # A batch takes longer than twice the lease, an event half of it.
+    settings.OUTBOX_LEASE = 0.4
     settings.OUTBOX_CONSUMER_BATCH = 5
-    stage = Stage("recorded", lambda event, delivery: time.sleep(0.06))
-    add(redis, *(event("n1", number) for number in range(1, 21)))
+    stage = Stage("recorded", lambda event, delivery: time.sleep(0.2))
+    add(redis, *(event("n1", number) for number in range(1, 16)))
     counts = stage.drain()
-    assert stage.seen() == {"n1": list(range(1, 21))}
-    assert (counts["handled"], counts["deferred"], counts["repeats"]) == (20, 0, 0)
+    assert stage.seen() == {"n1": list(range(1, 16))}
+    assert (counts["handled"], counts["deferred"], counts["repeats"]) == (15, 0, 0)
 
 
 def test_of_what_is_tried_together_what_fails_waits_and_so_do_those_behind_it(redis, settings):
@@ -263,18 +265,23 @@ def test_entries_that_are_trimmed_while_they_are_pending_are_logged_and_not_fata
     assert consuming.pending(server, "titles") == 0
 
 
-def test_what_a_paused_consumer_was_given_after_it_was_taken_over_from_is_not_lost(redis, settings):
+def test_what_a_paused_consumer_was_given_after_it_was_taken_over_from_is_not_lost(redis):
     """Its read was still waiting in Redis when an entry came."""
-    settings.OUTBOX_LEASE = 0.05
     paused, stage = Stage("projection").consumer(), Stage("projection")
     paused._group.create()
-    consumer = stage.consumer()
-    consumer.drain()
-    add(redis, event("n1", 1))
-    assert len(paused._group.read(10, 0)) == 1
-    time.sleep(0.15)
-    consumer.drain()
-    eventually(lambda: consumer.drain() and stage.seen() == {"n1": [1]})
+    with ThreadPoolExecutor() as threads:
+        given = threads.submit(paused._group.read, 10, 10.0)
+        eventually(lambda: redis.info("clients")["blocked_clients"])
+        consumer = running(stage)
+        try:
+            eventually(lambda: consumer.is_active)
+            time.sleep(0.2)
+            # Redis serves who has waited longest.
+            add(redis, event("n1", 1))
+            assert len(given.result(10)) == 1
+            eventually(lambda: stage.seen() == {"n1": [1]})
+        finally:
+            consumer.end()
 
 
 def test_a_consumer_that_holds_nothing_is_removed_long_after(redis, monkeypatch):

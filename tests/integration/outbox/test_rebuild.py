@@ -43,8 +43,14 @@ pytestmark = pytest.mark.usefixtures("mongo", "redis")
 
 
 @pytest.fixture(autouse=True)
-def short_lease(settings):
-    settings.OUTBOX_LEASE = 1.2
+def long_lease(settings):
+    """No stall of the machine outlasts it; a test that waits for its end asks for the short one."""
+    settings.OUTBOX_LEASE = 10.0
+
+
+@pytest.fixture
+def short_lease(settings, long_lease):
+    settings.OUTBOX_LEASE = 1.0
 
 
 @pytest.fixture(autouse=True)
@@ -310,7 +316,7 @@ def while_reading(monkeypatch, do):
     monkeypatch.setattr(module, "_take_leases", meanwhile)
 
 
-def test_consumers_and_the_relay_go_on_and_each_event_is_there_once(redis):
+def test_consumers_and_the_relay_go_on_and_each_event_is_there_once(redis, short_lease):
     repository, ended, ids = notes.repository(), threading.Event(), []
 
     def write():
@@ -450,7 +456,7 @@ def test_events_that_consumers_had_not_come_to_are_repeats_for_them(redis):
     assert seen() == [1, 2, 3]
 
 
-def test_a_paused_consumer_can_t_write_what_the_new_model_has(redis, monkeypatch):
+def test_a_paused_consumer_can_t_write_what_the_new_model_has(redis, monkeypatch, settings):
     """It has its batch and its handlers have run; then it sleeps past its lease."""
     add(redis, event("n1", 1))
     drain(projection())
@@ -467,9 +473,11 @@ def test_a_paused_consumer_can_t_write_what_the_new_model_has(redis, monkeypatch
         return run(callback, **more)
 
     monkeypatch.setattr(transactions, "run", paused)
+    settings.OUTBOX_LEASE = 1.2
     sleeper = consumer(projection())
     with pytest.raises(Exception, match="Another consumer"):
         sleeper.drain()
+    settings.OUTBOX_LEASE = 10.0
 
     assert seen() == [1, 2]
     drain(projection())
@@ -563,9 +571,9 @@ def test_a_collection_that_others_write_as_well_is_refused(redis):
         rebuild(projection(collection="customer_orders"))
 
 
-def test_a_consumer_that_doesn_t_let_go_is_refused(redis, monkeypatch):
-    monkeypatch.setattr("outbox.rebuild.PATIENCE", -0.5)
-    holder = Lease(database(), f"consumer:{GROUP}:notes", 2.0)
+def test_a_consumer_that_doesn_t_let_go_is_refused(redis, monkeypatch, short_lease):
+    monkeypatch.setattr("outbox.rebuild.PATIENCE", 0.0)
+    holder = Lease(database(), f"consumer:{GROUP}:notes", 10.0)
     assert holder.acquire()
 
     with pytest.raises(RebuildRefused, match="doesn't let go of consumer:titles:notes"):
@@ -573,7 +581,7 @@ def test_a_consumer_that_doesn_t_let_go_is_refused(redis, monkeypatch):
     holder.release()
 
 
-def test_of_two_at_once_the_second_is_refused(redis):
+def test_of_two_at_once_the_second_is_refused(redis, short_lease):
     add(redis, event("n1", 1))
     slow = threading.Event()
 
@@ -584,7 +592,7 @@ def test_of_two_at_once_the_second_is_refused(redis):
     first.start()
     wait_until(lambda: [n for n in database().list_collection_names() if ".rebuild." in n])
     # For longer than a lease: the first keeps it.
-    time.sleep(1.0)
+    time.sleep(1.3)
     with pytest.raises(RebuildRefused, match="titles is being rebuilt already"):
         rebuild(projection())
     slow.set()
