@@ -52,8 +52,7 @@ def now(database: Database[Any]) -> datetime:
     later leaves the one before in force.
     """
     offset = _offset(database.client)  # first: asking the server takes time
-    moment = datetime.fromtimestamp(time.monotonic() + offset, UTC)
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    return datetime.fromtimestamp(int((time.monotonic() + offset) * 1000) / 1000, UTC)
 
 
 def after(database: Database[Any], seconds: float) -> datetime:

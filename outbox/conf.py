@@ -89,10 +89,13 @@ class Settings:
     WAKE_PAUSE: float = 5.0
 
     def __getattribute__(self, name: str) -> Any:
-        if name.startswith("_"):
-            return super().__getattribute__(name)
-        default = super().__getattribute__(name)
-        return getattr(django_settings, f"OUTBOX_{name}", default)
+        setting = f"OUTBOX_{name}"
+        try:
+            # What Django has looked up before, without its going about it each time.
+            return object.__getattribute__(django_settings, setting)
+        except AttributeError:
+            default = super().__getattribute__(name)
+            return default if name.startswith("_") else getattr(django_settings, setting, default)
 
 
 conf = Settings()

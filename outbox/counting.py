@@ -1,6 +1,6 @@
 """Counting: what the signals tell becomes the statistics."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -92,5 +92,5 @@ def _breaker_changed(sender: str, state: str, **kwargs: Any) -> None:
 
 
 def _count_topics(name: str, messages: Iterable[Envelope]) -> None:
-    for topic, number in Counter(message.topic for message in messages).items():
-        telemetry.count(name, topic, number)
+    for message in messages:
+        telemetry.count(name, message.topic)

@@ -1,9 +1,9 @@
 """Saving: the one insert or update that stores an aggregate together with its messages."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from bson import encode
@@ -18,20 +18,22 @@ from outbox.mapping import Outgoing
 #: Events that a document remembers of each consumer, beside those that it hasn't noted.
 CONSUMED = 20
 
+#: Types of which equal values are the same BSON; of floats, 0.0 and -0.0 aren't.
+UNCHANGING = frozenset((str, int, bool, type(None)))
+
 #: What loading an aggregate leaves with the server.
 LOADED = {"outbox.pending": 0, "outbox.answers": 0}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stored:
+class Stored(NamedTuple):
     """What is known of an aggregate's stored document: its own fields, and the outbox's state."""
 
-    #: Each field as BSON, so that a value which the aggregate changes in place is seen to differ.
-    fields: dict[str, bytes]
+    #: Each field as it can be held against what it is later, see `_fingerprints`.
+    fields: dict[str, Any]
     partition: int
-    sequences: dict[str, int] = field(default_factory=dict)
-    handled: list[str] = field(default_factory=list)
-    consumed: dict[str, list[str]] = field(default_factory=dict)
+    sequences: dict[str, int]
+    handled: list[str]
+    consumed: dict[str, list[str]]
     #: False for a document that had no outbox yet when it was loaded.
     adopted: bool = True
 
@@ -62,7 +64,7 @@ def stored(document: Document, fields: Document) -> Stored:
     """What is known of `document`, whose aggregate has `fields`."""
     outbox = document.get("outbox", {})
     return Stored(
-        fields=_encoded(fields),
+        fields=_fingerprints(fields),
         partition=outbox.get("partition", partition_of(document["_id"])),
         sequences=outbox.get("sequences", {}),
         handled=outbox.get("handled", []),
@@ -97,7 +99,7 @@ def insert(
         raise TypeError(f"An aggregate's id is a string, not {aggregate_id!r}.")
     pending, sequences = _pending(messages, {}, at, context)
     after = Stored(
-        fields=_encoded(fields),
+        fields=_fingerprints(fields),
         partition=partition_of(aggregate_id),
         sequences=sequences,
         handled=_handled(context),
@@ -175,8 +177,8 @@ def update(
     """
     pending, sequences = _pending(messages, before.sequences, at, context)
     fresh = [entry for entry in _handled(context) if entry not in before.handled]
-    encoded = _encoded(fields)
-    sets = {k: v for k, v in fields.items() if before.fields.get(k) != encoded[k]}
+    now = _fingerprints(fields)
+    sets = {k: v for k, v in fields.items() if before.fields.get(k) != now[k]}
     sets |= {
         f"outbox.sequences.{k}": v for k, v in sequences.items() if before.sequences.get(k) != v
     }
@@ -197,7 +199,7 @@ def update(
     gone = dict.fromkeys(before.fields.keys() - fields.keys(), "")
     changes = {"$set": sets, "$unset": gone, "$push": push}
     after = Stored(
-        fields=encoded,
+        fields=now,
         partition=before.partition,
         sequences=sequences,
         handled=before.handled + fresh,
@@ -214,8 +216,16 @@ def answered(document: Document, message_id: str) -> Document | None:
     return None
 
 
-def _encoded(fields: Document) -> dict[str, bytes]:
-    return {name: encode({name: value}) for name, value in fields.items()}
+def _fingerprints(fields: Document) -> dict[str, Any]:
+    """Of each field, what is equal only if its BSON is.
+
+    That is the BSON itself, so that a value which the aggregate changes in place is seen to differ;
+    or the value, with its type (1 equals True), where it can't be changed.
+    """
+    return {
+        name: (type(value), value) if type(value) in UNCHANGING else encode({name: value})
+        for name, value in fields.items()
+    }
 
 
 def _pending(

@@ -125,6 +125,15 @@ def test_what_an_aggregate_changes_in_place_is_stored(repository, stored):
     assert stored()["text"] == ["a", "b"]
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, True), (0, False), (1, 1.0), (0.0, -0.0)])
+def test_what_python_takes_for_equal_and_bson_doesn_t_is_stored(repository, stored, before, after):
+    note = Note("n1", text=before)
+    repository.add(note)
+    note.text = after
+    repository.save(note)
+    assert repr(stored()["text"]) == repr(after)
+
+
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
