@@ -1,4 +1,4 @@
-"""The floors: what the servers themselves can do, in as few lines as it takes. None is safe to use.
+"""The floors: the same work in as few lines as it takes, step by step. None is safe to use.
 
 The relay's floor holds no lease, asks for no majority, and blindly empties the array.
 """

@@ -1,6 +1,6 @@
 """The same with many documents stored as with few, and a backlog at its start as at its end."""
 
-import resource
+import math
 import statistics
 import threading
 import time
@@ -11,9 +11,8 @@ from pathlib import Path
 
 from django.test import override_settings
 
-from benchmarks import consumers, floor, stage
+from benchmarks import consumers, floor, processes, stage
 from outbox import connections
-from outbox.consumer import Consumer
 from outbox.discovery import messaging
 from outbox.pending import messages
 from outbox.relay import Relay
@@ -36,8 +35,10 @@ def run(few, many, rounds, times):
         stages[size] = (Relay(collection), repository, one)
     found = {what: {"few": [], "many": []} for what in KINDS}
     with override_settings(OUTBOX_RETENTION=None):
-        for _ in range(rounds):
-            for size, (relay, repository, one) in stages.items():
+        for round_number in range(rounds):
+            # Each goes first in every other.
+            for size in list(stages)[:: -1 if round_number % 2 else 1]:
+                relay, repository, one = stages[size]
                 taken = {what: [] for what in found}
                 for number in range(times):
                     taken["empty sweep"].append(stage.timed(relay.sweep))
@@ -64,64 +65,42 @@ def listed(repository):
         repositories[:] = before
 
 
-def backlog(who, documents, history):
-    """A backlog drained: the pace and the memory at its end, against its start.
+#: Who may drain a backlog.
+WHO = ("relay", "the floor's relay", "consumer", "the floor's consumer")
 
-    For `history` seconds MongoDB keeps what documents were, for those who read the past; 300 unless
-    it is told otherwise.
+
+def backlog(who, documents, history):
+    """A backlog drained: the pace and the memory in the last tenth of the time, against the first.
+
+    Ours by a process of its own, whose memory it is; the floor by this one. For `history` seconds
+    MongoDB keeps what documents were, for those who read the past; 300 unless it is told otherwise.
     """
     subscriber = consumers.subscriber_of(**consumers.KINDS["projection"])
     stage.clear()
     consumers.clear(subscriber)
-    drain, drained = WHO[who](documents, subscriber)
-    kept = "" if history else ", no history kept"
-    name = f"{who}, backlog of {documents:,}{kept}"
-    with override_settings(OUTBOX_RETENTION=None), _history(history):
-        paces, memory = _watched(drain, drained)
+    database, redis = connections.database(), connections.redis_client()
+    kind = "consumer" if "consumer" in who else "relay"
+    if kind == "consumer":
+        consumers.fill(documents, events=1, stored=False)
+        by_floor = partial(consumers.by_floor, "projection")
+        drained = database["outbox_inbox"].estimated_document_count
+    else:
+        stage.fill(documents, events=1)
+        by_floor = partial(floor.relay, database[stage.COLLECTION], None, redis)
+        drained = partial(redis.xlen, consumers.TOPIC)
+    with _history(history):
+        if who == kind:
+            with processes.sweepers(1, kind) as drain:
+                paces, memory = _watched(drain, drained, drain.pids[0])
+        else:
+            paces, memory = _watched(by_floor, drained)
     assert drained() == documents, f"{drained()} of {documents} drained"
-    bar = "" if "floor" in who else "at least 0.9"
+    kept = "" if history else ", no history kept"
+    name, bar = f"{who}, backlog of {documents:,}{kept}", "at least 0.9" if who == kind else ""
     yield stage.summary(f"{name}: last tenth / first", *_ends(paces), "messages/s", bar)
     if bar:
-        yield stage.summary(f"{name}: memory", *_ends(memory), "MB", "flat")
+        yield stage.summary(f"{name}: memory", *_ends(memory), "MB", "at most 1.10")
     consumers.clear(subscriber)
-
-
-def _relay(documents, subscriber):
-    stage.fill(documents, events=1)
-    relay, redis = Relay(stage.COLLECTION), connections.redis_client()
-
-    def drain():
-        while redis.xlen(consumers.TOPIC) < documents:
-            relay.sweep()
-
-    return drain, partial(redis.xlen, consumers.TOPIC)
-
-
-def _floors_relay(documents, subscriber):
-    stage.fill(documents, events=1)
-    orders, redis = connections.database()[stage.COLLECTION], connections.redis_client()
-    return partial(floor.relay, orders, None, redis), partial(redis.xlen, consumers.TOPIC)
-
-
-def _consumer(documents, subscriber):
-    consumers.fill(documents, events=1, stored=False)
-    drain = Consumer(subscriber, consumers.TOPIC, bus=None).drain
-    return drain, connections.database()["outbox_inbox"].estimated_document_count
-
-
-def _floors_consumer(documents, subscriber):
-    consumers.fill(documents, events=1, stored=False)
-    drain = partial(consumers.by_floor, "projection")
-    return drain, connections.database()["outbox_inbox"].estimated_document_count
-
-
-#: Who drains it: a function that makes a backlog, and returns what drains it and how far that is.
-WHO = {
-    "relay": _relay,
-    "the floor's relay": _floors_relay,
-    "consumer": _consumer,
-    "the floor's consumer": _floors_consumer,
-}
 
 
 @contextmanager
@@ -136,13 +115,13 @@ def _history(seconds):
         admin.command({"setParameter": 1, name: before})
 
 
-def _watched(work, done):
-    """How much is done a second, and the memory it takes, looked at once a second."""
-    looks, ended = [(time.perf_counter(), 0, memory())], threading.Event()
+def _watched(work, done, pid="self"):
+    """How much is done a second, and the memory the process takes, looked at once a second."""
+    looks, ended = [(time.perf_counter(), 0, memory(pid))], threading.Event()
 
     def look():
         while not ended.wait(1.0):
-            looks.append((time.perf_counter(), done(), memory()))
+            looks.append((time.perf_counter(), done(), memory(pid)))
 
     watcher = threading.Thread(target=look)
     watcher.start()
@@ -161,10 +140,11 @@ def _ends(values):
     return values[-tenth:], values[:tenth]
 
 
-def memory():
-    """Megabytes that this process has in memory; where there is no /proc, at most had."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        [line] = [one for one in status.read_text().splitlines() if one.startswith("VmRSS:")]
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def memory(pid):
+    """Megabytes that a process has in memory; nothing where there is no /proc."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except FileNotFoundError:
+        return math.nan
+    [line] = [one for one in lines if one.startswith("VmRSS:")]
+    return int(line.split()[1]) / 1024

@@ -54,14 +54,14 @@ def celery(*more):
 
 
 @contextmanager
-def sweepers(count):
-    """That many processes, each with a relay; yields a function that has all sweep at once.
+def sweepers(count, what="relay"):
+    """That many processes, each with a relay or a consumer; yields what sets all of them to work.
 
-    It returns the number of messages published by all.
+    That returns how many messages they have dealt with; its `pids` are theirs.
     """
     children = [
         subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.sweeper"],
+            [sys.executable, "-m", "benchmarks.sweeper", what],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -77,6 +77,7 @@ def sweepers(count):
             child.stdin.flush()
         return sum(int(child.stdout.readline()) for child in children)
 
+    sweep.pids = [child.pid for child in children]
     try:
         yield sweep
     finally:

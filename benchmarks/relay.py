@@ -34,7 +34,7 @@ def run(documents, events, archived, rounds, payload=500):
 
 def two(documents, rounds):
     """Two relays in two processes on the same collection, against one."""
-    found, busy, shares = {"ours": [], "floor": []}, {"ours": [], "floor": []}, []
+    found, busy, shares = ({"ours": [], "floor": []} for _ in range(3))
     with override_settings(OUTBOX_RETENTION=None):
         for who in stage.turns(rounds):
             stage.clear()
@@ -47,13 +47,13 @@ def two(documents, rounds):
             assert published == documents, f"{published} published by {who}"
             found[who].append(published / seconds())
             busy[who].append(all_used / seconds())
-            if who == "ours":
-                shares.append(used / seconds())
-    two, one = (statistics.median(busy[who]) for who in ("ours", "floor"))
-    share = statistics.median(shares)
+            shares[who].append(used / seconds())
+    two, one, mongod_two, mongod_one = (
+        statistics.median(some[who]) for some in (busy, shares) for who in ("ours", "floor")
+    )
     note = f"of {os.cpu_count()} CPUs, {two:.2f} were busy with two, {one:.2f} with one"
+    note += f"; mongod used {mongod_two:.2f} and {mongod_one:.2f}"
     rates = found["ours"], found["floor"], "messages/s", "at least 1.3"
-    note += f"; mongod used {share:.2f} with two"
     return {**stage.summary("two relays / one", *rates), "note": note}
 
 

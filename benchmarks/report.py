@@ -26,6 +26,7 @@ def machine(load):
     redis = connections.redis_client().info("server")
     return {
         "cpus": os.cpu_count(),
+        "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GB",
         "load": round(load, 1),
         "machine": platform.machine(),
         "python": platform.python_version(),

@@ -92,5 +92,8 @@ def _breaker_changed(sender: str, state: str, **kwargs: Any) -> None:
 
 
 def _count_topics(name: str, messages: Iterable[Envelope]) -> None:
+    topics: dict[str, int] = {}  # a save has one; a `Counter` takes ten times as long
     for message in messages:
-        telemetry.count(name, message.topic)
+        topics[message.topic] = topics.get(message.topic, 0) + 1
+    for topic, number in topics.items():
+        telemetry.count(name, topic, number)

@@ -217,7 +217,7 @@ def answered(document: Document, message_id: str) -> Document | None:
 
 
 def _fingerprints(fields: Document) -> dict[str, Any]:
-    """Of each field, what is equal only if its BSON is.
+    """Of each field, what is equal only if its BSON is; what differs may be the same to BSON.
 
     That is the BSON itself, so that a value which the aggregate changes in place is seen to differ;
     or the value, with its type (1 equals True), where it can't be changed.
