@@ -123,7 +123,8 @@ def _sample(work):
                 where = f"{frame.f_code.co_name} ({Path(frame.f_code.co_filename).name})"
                 found[names.get(thread, "?").rstrip("0123456789_-"), ours, where] += 1
     worker.join()
-    print(f"share of {looks} looks, thread, our function, the innermost one")
+    # A thread is seen more often where it lets others run, and where it waits for its turn.
+    print(f"share of {looks} looks (threads of one name together), thread, our function, innermost")
     for (thread, ours, where), number in found.most_common(LINES):
         print(f"{number / looks:6.1%}  {thread:22}  {ours:44}  {where}")
 
