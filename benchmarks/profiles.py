@@ -1,9 +1,10 @@
-"""Where our time goes: `python -m benchmarks.profiles [relay|save|projection|backlog]`.
+"""Where our time goes: `python -m benchmarks.profiles [relay|save|wake|…]`.
 
-Runs ours alone on servers of its own. A save under cProfile, which makes every call slower, short
-ones the most: it says what is called how often; how long something takes, the benchmarks say. What
-works with several threads is looked at 200 times a second instead: what each thread is at, in our
-code and at the innermost. And of a backlog, what MongoDB says of itself, tenth by tenth.
+Runs ours alone on servers of its own. A save, and what a wake has a worker do, under cProfile,
+which makes every call slower, short ones the most: it says what is called how often; how long
+something takes, the benchmarks say. What works with several threads is looked at 200 times a second
+instead: what each thread is at, in our code and at the innermost. And of a backlog, what MongoDB
+says of itself, tenth by tenth.
 """
 
 import cProfile
@@ -38,6 +39,24 @@ def save():
         profile.runcall(stage.orders.save, order)
         documents.update_many({}, {"$set": {"outbox.pending": []}})
     pstats.Stats(profile).strip_dirs().sort_stats("tottime").print_stats(LINES)
+
+
+def wake():
+    """400 wakes, 30 ms after a commit each: what a Celery worker's task does, by cumulated time."""
+    from benchmarks import stage
+    from outbox import tasks
+    from outbox.document import saving
+
+    stage.clear()
+    profile = cProfile.Profile()
+    for number in range(400):
+        order = stage.Order(f"order-{number}")
+        order.change("paid")
+        stage.orders.add(order)
+        time.sleep(0.03)
+        where = stage.COLLECTION, saving.partition_of(order.id)
+        profile.runcall(tasks.sweep_partition.run, *where)
+    pstats.Stats(profile).strip_dirs().sort_stats("cumtime").print_stats(LINES)
 
 
 def relay():
@@ -138,7 +157,7 @@ def _ours(frame):
     return None
 
 
-WHAT = {one.__name__: one for one in (relay, save, projection, backlog)}
+WHAT = {one.__name__: one for one in (relay, save, wake, projection, backlog)}
 
 
 def main():
