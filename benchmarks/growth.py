@@ -35,19 +35,17 @@ def run(few, many, rounds, times):
         stages[size] = (Relay(collection), repository, one)
     found = {what: {"few": [], "many": []} for what in KINDS}
     with override_settings(OUTBOX_RETENTION=None):
-        for round_number in range(rounds):
-            # Each goes first in every other.
-            for size in list(stages)[:: -1 if round_number % 2 else 1]:
-                relay, repository, one = stages[size]
-                taken = {what: [] for what in found}
-                for number in range(times):
-                    taken["empty sweep"].append(stage.timed(relay.sweep))
-                    one.change(f"status {number}")
-                    taken["save"].append(stage.timed(repository.save, one))
-                    taken["admin's list"].append(stage.timed(listed, repository))
-                    taken["sweep of one"].append(stage.timed(relay.sweep))
-                for what, values in taken.items():
-                    found[what][size].append(statistics.median(values))
+        for size in stage.turns(rounds, tuple(stages)):
+            relay, repository, one = stages[size]
+            taken = {what: [] for what in found}
+            for number in range(times):
+                taken["empty sweep"].append(stage.timed(relay.sweep))
+                one.change(f"status {number}")
+                taken["save"].append(stage.timed(repository.save, one))
+                taken["admin's list"].append(stage.timed(listed, repository))
+                taken["sweep of one"].append(stage.timed(relay.sweep))
+            for what, values in taken.items():
+                found[what][size].append(statistics.median(values))
     for relay, *_ in stages.values():
         database.drop_collection(relay.collection)
     for what, sizes in found.items():

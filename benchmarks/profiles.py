@@ -83,9 +83,7 @@ def projection():
 
 def backlog():
     """A backlog of 1,000,000, drained by a relay without the archive: tenth by tenth."""
-    from django.test import override_settings
-
-    from benchmarks import processes, stage
+    from benchmarks import consumers, processes, stage
     from benchmarks.growth import memory
     from benchmarks.relay import server_time
     from outbox import connections
@@ -99,16 +97,16 @@ def backlog():
         told = database.client.admin.command("serverStatus")["wiredTiger"]["cache"]
         history = told["history store table insert calls"], told["history store table on-disk size"]
         cache = told["bytes currently in the cache"]
-        done = redis.xlen("orders")
+        done = redis.xlen(consumers.TOPIC)
         looks.append((time.monotonic(), done, server_time(), *history, cache, memory(pid)))
 
-    with override_settings(OUTBOX_RETENTION=None), processes.sweepers(1) as drain:
+    with processes.sweepers(1) as drain:
         thread = threading.Thread(target=drain)
         look(drain.pids[0])
         thread.start()
         while looks[-1][1] < many:
             time.sleep(0.1)
-            if redis.xlen("orders") >= min(many, len(looks) * many // 10):
+            if redis.xlen(consumers.TOPIC) >= min(many, len(looks) * many // 10):
                 look(drain.pids[0])
         thread.join()
     print("messages/s  mongod's CPU  history store:  its size   cache  the relay's memory")

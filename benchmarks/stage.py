@@ -90,10 +90,10 @@ def store(ids, messages=(), collection=COLLECTION):
         database[collection].insert_many(rows, ordered=False)
 
 
-def turns(rounds):
+def turns(rounds, who=("ours", "floor")):
     """Who is measured, one after the other, in so many rounds: each goes first in every other."""
     for number in range(rounds):
-        yield from ("floor", "ours") if number % 2 else ("ours", "floor")
+        yield from reversed(who) if number % 2 else who
 
 
 def by_operation(prepare, times, rounds):
